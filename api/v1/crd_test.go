@@ -1,0 +1,188 @@
+package v1_test
+
+import (
+	"encoding/json"
+	"os"
+	"path/filepath"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"k8s.io/apimachinery/pkg/runtime"
+	"sigs.k8s.io/yaml"
+
+	v1 "github.com/strongroom/strongroom/api/v1"
+)
+
+const crdDir = "../../manifests/base/crds"
+
+// schema is the part of an OpenAPI schema that the tests look at; validation is
+// whatever else there is.
+type schema map[string]any
+
+type version struct {
+	Name               string `json:"name"`
+	Served             bool   `json:"served"`
+	Storage            bool   `json:"storage"`
+	Deprecated         bool   `json:"deprecated"`
+	DeprecationWarning string `json:"deprecationWarning"`
+	Subresources       any    `json:"subresources"`
+	Schema             struct {
+		OpenAPIV3Schema schema `json:"openAPIV3Schema"`
+	} `json:"schema"`
+}
+
+type crd struct {
+	Spec struct {
+		Group      string         `json:"group"`
+		Scope      string         `json:"scope"`
+		Names      map[string]any `json:"names"`
+		Conversion any            `json:"conversion"`
+		Versions   []version      `json:"versions"`
+	} `json:"spec"`
+}
+
+func readCRD(t *testing.T, plural string) crd {
+	t.Helper()
+	data, err := os.ReadFile(filepath.Join(crdDir, "secrets-store.csi.x-k8s.io_"+plural+".yaml"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var c crd
+	if err := yaml.Unmarshal(data, &c); err != nil {
+		t.Fatal(err)
+	}
+	return c
+}
+
+// shape flattens a schema to path -> type, and reports what existing objects could
+// trip over: a required field or any kind of validation.
+func shape(t *testing.T, path string, s schema, into map[string]string) {
+	t.Helper()
+	kind, _ := s["type"].(string)
+	into[path] = kind
+	for key, value := range s {
+		switch key {
+		case "type", "description":
+		case "properties":
+			for name, sub := range value.(map[string]any) {
+				shape(t, path+"."+name, sub.(map[string]any), into)
+			}
+		case "items":
+			shape(t, path+"[]", value.(map[string]any), into)
+		case "additionalProperties":
+			shape(t, path+"{}", value.(map[string]any), into)
+		default:
+			t.Errorf("%s has %s, which would reject objects accepted so far", path, key)
+		}
+	}
+	described := path == ".metadata" || s["description"] != nil || path[max(0, len(path)-2):] == "{}"
+	if !described {
+		t.Errorf("%s has no description", path)
+	}
+}
+
+var object = map[string]string{"": "object", ".apiVersion": "string", ".kind": "string", ".metadata": "object"}
+
+func with(base map[string]string, more map[string]string) map[string]string {
+	out := map[string]string{}
+	for _, m := range []map[string]string{base, more} {
+		for k, v := range m {
+			out[k] = v
+		}
+	}
+	return out
+}
+
+func TestCRDs(t *testing.T) {
+	class := with(object, map[string]string{
+		".spec": "object", ".spec.provider": "string", ".spec.parameters": "object", ".spec.parameters{}": "string",
+		".spec.secretObjects": "array", ".spec.secretObjects[]": "object",
+		".spec.secretObjects[].secretName": "string", ".spec.secretObjects[].type": "string",
+		".spec.secretObjects[].labels": "object", ".spec.secretObjects[].labels{}": "string",
+		".spec.secretObjects[].annotations": "object", ".spec.secretObjects[].annotations{}": "string",
+		".spec.secretObjects[].data": "array", ".spec.secretObjects[].data[]": "object",
+		".spec.secretObjects[].data[].objectName": "string", ".spec.secretObjects[].data[].key": "string",
+		".status": "object",
+	})
+	oldClass := with(class, map[string]string{
+		".status.byPod": "array", ".status.byPod[]": "object",
+		".status.byPod[].id": "string", ".status.byPod[].namespace": "string",
+	})
+	status := with(object, map[string]string{
+		".status": "object", ".status.podName": "string", ".status.secretProviderClassName": "string",
+		".status.mounted": "boolean", ".status.targetPath": "string",
+		".status.objects": "array", ".status.objects[]": "object",
+		".status.objects[].id": "string", ".status.objects[].version": "string",
+	})
+	for _, tc := range []struct {
+		plural, singular, kind string
+		v1, v1alpha1           map[string]string
+		warning                string
+	}{
+		{
+			"secretproviderclasses", "secretproviderclass", "SecretProviderClass", class, oldClass,
+			"secrets-store.csi.x-k8s.io/v1alpha1 is deprecated. Use secrets-store.csi.x-k8s.io/v1 instead.",
+		},
+		{"secretproviderclasspodstatuses", "secretproviderclasspodstatus", "SecretProviderClassPodStatus", status, status, ""},
+	} {
+		t.Run(tc.plural, func(t *testing.T) {
+			c := readCRD(t, tc.plural)
+			if c.Spec.Group != v1.GroupVersion.Group || c.Spec.Scope != "Namespaced" || c.Spec.Conversion != nil {
+				t.Errorf("group %s, scope %s, conversion %v", c.Spec.Group, c.Spec.Scope, c.Spec.Conversion)
+			}
+			if c.Spec.Names["kind"] != tc.kind || c.Spec.Names["plural"] != tc.plural ||
+				c.Spec.Names["singular"] != tc.singular || c.Spec.Names["listKind"] != tc.kind+"List" {
+				t.Errorf("names = %v", c.Spec.Names)
+			}
+			want := []version{
+				{Name: "v1", Served: true, Storage: true},
+				{Name: "v1alpha1", Served: true, Deprecated: true, DeprecationWarning: tc.warning},
+			}
+			for i, shapes := range []map[string]string{tc.v1, tc.v1alpha1} {
+				got := map[string]string{}
+				shape(t, "", c.Spec.Versions[i].Schema.OpenAPIV3Schema, got)
+				if diff := cmp.Diff(shapes, got); diff != "" {
+					t.Errorf("%s (-want +got):\n%s", want[i].Name, diff)
+				}
+				c.Spec.Versions[i].Schema.OpenAPIV3Schema = nil
+			}
+			if diff := cmp.Diff(want, c.Spec.Versions); diff != "" {
+				t.Errorf("versions (-want +got):\n%s", diff)
+			}
+		})
+	}
+}
+
+// What an empty object and a full one look like as JSON is part of the contract.
+func TestJSON(t *testing.T) {
+	full := `{"metadata":{"name":"db","namespace":"shop"},"spec":{"provider":"vault","parameters":{"objects":"[]"},` +
+		`"secretObjects":[{"secretName":"db","type":"Opaque","labels":{"a":"b"},"annotations":{"c":"d"},` +
+		`"data":[{"objectName":"password","key":"pw"}]}]},"status":{}}`
+	for _, want := range []string{`{"metadata":{},"spec":{},"status":{}}`, full} {
+		var c v1.SecretProviderClass
+		if err := json.Unmarshal([]byte(want), &c); err != nil {
+			t.Fatal(err)
+		}
+		got, err := json.Marshal(c.DeepCopy())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if diff := cmp.Diff(want, string(got)); diff != "" {
+			t.Errorf("(-want +got):\n%s", diff)
+		}
+	}
+}
+
+func TestAddToScheme(t *testing.T) {
+	s := runtime.NewScheme()
+	if err := v1.AddToScheme(s); err != nil {
+		t.Fatal(err)
+	}
+	for _, kind := range []string{"SecretProviderClass", "SecretProviderClassPodStatus"} {
+		for _, k := range []string{kind, kind + "List"} {
+			if !s.Recognizes(v1.GroupVersion.WithKind(k)) {
+				t.Errorf("%s is unknown", k)
+			}
+		}
+	}
+}

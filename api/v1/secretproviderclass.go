@@ -1,0 +1,83 @@
+package v1
+
+import metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+// SecretProviderClass says which provider fetches the files of a volume, and with
+// which parameters. A pod's CSI volume names a class of the pod's own namespace.
+//
+// +kubebuilder:object:root=true
+// +kubebuilder:resource:shortName=spc
+// +kubebuilder:storageversion
+type SecretProviderClass struct {
+	metav1.TypeMeta   `json:",inline"`
+	metav1.ObjectMeta `json:"metadata,omitempty"`
+
+	// What to fetch, and from where.
+	// +optional
+	Spec SecretProviderClassSpec `json:"spec,omitempty"`
+	// Always empty; kept for compatibility.
+	// +optional
+	Status SecretProviderClassStatus `json:"status,omitempty"`
+}
+
+// SecretProviderClassSpec is what the author of a class states.
+type SecretProviderClassSpec struct {
+	// The name of the provider, "vault" for instance. The driver looks for its socket
+	// as <provider>.sock.
+	// +optional
+	Provider Provider `json:"provider,omitempty"`
+	// Parameters for the provider, whose documentation says what they mean. At least
+	// one is needed to mount a volume.
+	// +optional
+	Parameters map[string]string `json:"parameters,omitempty"`
+	// Kubernetes Secrets to fill from files of the volume while a pod mounts it.
+	// +optional
+	SecretObjects []*SecretObject `json:"secretObjects,omitempty"`
+}
+
+// Provider is the name of a provider.
+type Provider string
+
+// SecretObject describes one Kubernetes Secret made from files of the volume.
+type SecretObject struct {
+	// The name of the Secret, in the namespace of the class.
+	// +optional
+	SecretName string `json:"secretName,omitempty"`
+	// The type of the Secret, "Opaque" or "kubernetes.io/tls" for instance. A Secret is
+	// made only when this is set.
+	// +optional
+	Type string `json:"type,omitempty"`
+	// Labels to put on the Secret.
+	// +optional
+	Labels map[string]string `json:"labels,omitempty"`
+	// Annotations to put on the Secret.
+	// +optional
+	Annotations map[string]string `json:"annotations,omitempty"`
+	// Which file becomes which key of the Secret. A Secret is made only when there is
+	// at least one.
+	// +optional
+	Data []*SecretObjectData `json:"data,omitempty"`
+}
+
+// SecretObjectData pairs a file of the volume with a key of a Secret.
+type SecretObjectData struct {
+	// The file's path, relative to the root of the volume.
+	// +optional
+	ObjectName string `json:"objectName,omitempty"`
+	// The key in the Secret's data.
+	// +optional
+	Key string `json:"key,omitempty"`
+}
+
+// SecretProviderClassStatus is never written.
+type SecretProviderClassStatus struct{}
+
+// SecretProviderClassList is a list of classes.
+//
+// +kubebuilder:object:root=true
+type SecretProviderClassList struct {
+	metav1.TypeMeta `json:",inline"`
+	metav1.ListMeta `json:"metadata,omitempty"`
+
+	Items []SecretProviderClass `json:"items"`
+}
