@@ -1,0 +1,154 @@
+package provider
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"strings"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+	"golang.org/x/sync/errgroup"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/credentials/insecure"
+	"google.golang.org/grpc/health"
+	"google.golang.org/grpc/health/grpc_health_v1"
+
+	"github.com/strongroom/strongroom/provider/v1alpha1"
+)
+
+// stopGrace bounds the wait for calls under way when the process is told to stop.
+const stopGrace = 10 * time.Second
+
+// Serve runs a provider until ctx ends. Calls under way then get 10 seconds.
+func Serve(ctx context.Context, cfg Config) error {
+	if err := cfg.check(); err != nil {
+		return err
+	}
+	cfg.Endpoint = strings.TrimPrefix(cfg.Endpoint, "unix://")
+	p, err := cfg.Open(ctx, cfg.Log)
+	if err != nil {
+		return fmt.Errorf("open provider %s: %w", cfg.Name, err)
+	}
+	registry, observe := newMetrics(cfg.Name)
+	s := &server{name: cfg.Name, version: buildVersion(), provider: p, log: cfg.Log, observe: observe}
+	socket, err := listen(ctx, cfg.Endpoint, cfg.SocketGID)
+	if err != nil {
+		return err
+	}
+	made, err := os.Lstat(cfg.Endpoint)
+	if err != nil {
+		return errors.Join(fmt.Errorf("find the socket again: %w", err), socket.Close())
+	}
+	defer unlink(cfg.Endpoint, made)
+	group, ctx := errgroup.WithContext(ctx)
+	group.Go(func() error { return s.serve(ctx, socket) })
+	for addr, mux := range cfg.pages(registry) {
+		group.Go(func() error { return serveHTTP(ctx, addr, mux) })
+	}
+	cfg.Log.LogAttrs(ctx, slog.LevelInfo, "serving", slog.String("provider", cfg.Name),
+		slog.String("path", cfg.Endpoint), slog.String("version", s.version))
+	return group.Wait()
+}
+
+func (s *server) serve(ctx context.Context, socket net.Listener) error {
+	g := grpc.NewServer(grpc.ChainUnaryInterceptor(guard(s.log)))
+	v1alpha1.RegisterCSIDriverProviderServer(g, s)
+	grpc_health_v1.RegisterHealthServer(g, health.NewServer())
+	stopped := context.AfterFunc(ctx, func() { stopWithin(g, stopGrace) })
+	defer stopped()
+	if err := g.Serve(socket); err != nil && ctx.Err() == nil {
+		return fmt.Errorf("serve %s: %w", socket.Addr(), err)
+	}
+	return nil
+}
+
+// stopWithin lets calls finish for a while, then cuts them off.
+func stopWithin(g *grpc.Server, grace time.Duration) {
+	timer := time.AfterFunc(grace, g.Stop)
+	defer timer.Stop()
+	g.GracefulStop()
+}
+
+func newMetrics(name string) (*prometheus.Registry, func(string, time.Duration)) {
+	registry := prometheus.NewRegistry()
+	took := prometheus.NewHistogramVec(prometheus.HistogramOpts{
+		Name:        "strongroom_provider_mount_duration_seconds",
+		Help:        "Time to answer one Mount call, by the kind of its result.",
+		ConstLabels: prometheus.Labels{"provider": name},
+		Buckets:     prometheus.ExponentialBuckets(0.001, 4, 9), // 1 ms to 65 s
+	}, []string{"kind"})
+	registry.MustRegister(took, collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	return registry, func(kind string, d time.Duration) { took.WithLabelValues(kind).Observe(d.Seconds()) }
+}
+
+// pages returns what to serve at which address.
+func (c *Config) pages(registry *prometheus.Registry) map[string]*http.ServeMux {
+	pages := map[string]*http.ServeMux{}
+	at := func(addr string) *http.ServeMux {
+		if pages[addr] == nil {
+			pages[addr] = http.NewServeMux()
+		}
+		return pages[addr]
+	}
+	metricsAddr := c.MetricsAddr
+	if metricsAddr == "" {
+		metricsAddr = c.HealthAddr
+	}
+	if metricsAddr != "" {
+		at(metricsAddr).Handle("GET /metrics", promhttp.HandlerFor(registry, promhttp.HandlerOpts{}))
+	}
+	if c.HealthAddr != "" {
+		at(c.HealthAddr).HandleFunc("GET /health/live", func(http.ResponseWriter, *http.Request) {})
+		at(c.HealthAddr).HandleFunc("GET /health/ready", c.ready)
+	}
+	return pages
+}
+
+// ready asks the provider through its own socket, by its path: it finds out when
+// the file is gone, or belongs to something that does not answer.
+func (c *Config) ready(w http.ResponseWriter, r *http.Request) {
+	ctx, cancel := context.WithTimeout(r.Context(), 2*time.Second)
+	defer cancel()
+	if err := c.probe(ctx); err != nil {
+		http.Error(w, err.Error(), http.StatusServiceUnavailable)
+	}
+}
+
+func (c *Config) probe(ctx context.Context) (err error) {
+	conn, err := grpc.NewClient("passthrough:///"+c.Name, grpc.WithTransportCredentials(insecure.NewCredentials()),
+		grpc.WithContextDialer(func(ctx context.Context, _ string) (net.Conn, error) { return dialSocket(ctx, c.Endpoint) }))
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, conn.Close()) }()
+	resp, err := grpc_health_v1.NewHealthClient(conn).Check(ctx, &grpc_health_v1.HealthCheckRequest{})
+	if err != nil {
+		return fmt.Errorf("socket %s does not answer: %w", c.Endpoint, err)
+	}
+	if resp.GetStatus() != grpc_health_v1.HealthCheckResponse_SERVING {
+		return fmt.Errorf("socket %s answers %s", c.Endpoint, resp.GetStatus())
+	}
+	return nil
+}
+
+func serveHTTP(ctx context.Context, addr string, mux http.Handler) error {
+	var config net.ListenConfig
+	l, err := config.Listen(ctx, "tcp", addr)
+	if err != nil {
+		return fmt.Errorf("serve health and metrics: %w", err)
+	}
+	s := &http.Server{Handler: mux, ReadHeaderTimeout: 5 * time.Second}
+	stopped := context.AfterFunc(ctx, func() { _ = s.Close() })
+	defer stopped()
+	if err := s.Serve(l); !errors.Is(err, http.ErrServerClosed) {
+		return fmt.Errorf("serve health and metrics at %s: %w", addr, err)
+	}
+	return nil
+}
