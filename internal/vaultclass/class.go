@@ -1,0 +1,128 @@
+package vaultclass
+
+import (
+	"strconv"
+)
+
+// The parameters of a class. Their case matters.
+const (
+	paramRole          = "roleName"
+	paramObjects       = "objects"
+	paramAddress       = "vaultAddress"
+	paramNamespace     = "vaultNamespace"
+	paramAuthMount     = "vaultAuthMountPath"
+	paramAuthMountOld  = "vaultKubernetesMountPath"
+	paramAudience      = "audience"
+	paramCACert        = "vaultCACertPath"
+	paramCADirectory   = "vaultCADirectory"
+	paramTLSServerName = "vaultTLSServerName"
+	paramClientCert    = "vaultTLSClientCertPath"
+	paramClientKey     = "vaultTLSClientKeyPath"
+	paramSkipVerify    = "vaultSkipTLSVerify"
+)
+
+// Class is a parsed class. An empty text means that the class leaves the
+// setting to whoever configured the provider.
+type Class struct {
+	Role      string
+	Address   string
+	Namespace string
+	AuthMount string
+	Audience  string
+	TLS       TLS
+	// Objects is never empty, and in the order of the class.
+	Objects []Object
+	// Warnings say what was ignored although its author may not expect that.
+	Warnings []string
+}
+
+// TLS is what a class says about the connection. Paths are those of the
+// provider's container.
+type TLS struct {
+	CACert      string
+	CADirectory string
+	ServerName  string
+	ClientCert  string
+	ClientKey   string
+	// SkipVerify is nil when the class does not say.
+	SkipVerify *bool
+}
+
+// Parse reads the parameters of a class. The error lists everything that is
+// wrong, and neither it nor a warning shows a value of secretArgs.
+func Parse(params map[string]string) (*Class, error) {
+	var p problems
+	c := &Class{
+		Role:      params[paramRole],
+		Address:   params[paramAddress],
+		Namespace: params[paramNamespace],
+		AuthMount: authMount(params, &p),
+		Audience:  params[paramAudience],
+		TLS:       parseTLS(params, &p),
+		Warnings:  unknownParams(params),
+	}
+	objects, warnings := parseObjects(params[paramObjects], &p)
+	c.Objects = objects
+	c.Warnings = append(c.Warnings, warnings...)
+	c.check(&p)
+	if err := p.err(); err != nil {
+		return nil, err
+	}
+	return c, nil
+}
+
+func (c *Class) check(p *problems) {
+	if c.Role == "" {
+		p.addf("%s is missing: name the Vault role to log in with", paramRole)
+	}
+	if c.Address != "" {
+		if err := CheckAddress(c.Address); err != nil {
+			p.addf("%s: %v", paramAddress, err)
+		}
+	}
+	if c.AuthMount != "" {
+		if _, err := LoginPath(c.AuthMount); err != nil {
+			p.addf("%s: %v", paramAuthMount, err)
+		}
+	}
+}
+
+func authMount(params map[string]string, p *problems) string {
+	mount, ok := params[paramAuthMount]
+	old, okOld := params[paramAuthMountOld]
+	switch {
+	case ok && okOld:
+		p.addf("%s and %s mean the same: remove %s", paramAuthMount, paramAuthMountOld, paramAuthMountOld)
+	case okOld:
+		return old
+	}
+	return mount
+}
+
+func parseTLS(params map[string]string, p *problems) TLS {
+	t := TLS{
+		CACert:      params[paramCACert],
+		CADirectory: params[paramCADirectory],
+		ServerName:  params[paramTLSServerName],
+		ClientCert:  params[paramClientCert],
+		ClientKey:   params[paramClientKey],
+		SkipVerify:  skipVerify(params, p),
+	}
+	if (t.ClientCert == "") != (t.ClientKey == "") {
+		p.addf("%s and %s belong together: give both or neither", paramClientCert, paramClientKey)
+	}
+	return t
+}
+
+func skipVerify(params map[string]string, p *problems) *bool {
+	text, ok := params[paramSkipVerify]
+	if !ok {
+		return nil
+	}
+	skip, err := strconv.ParseBool(text)
+	if err != nil {
+		p.addf("%s is %q: write \"true\" or \"false\", or leave it out", paramSkipVerify, clip(text))
+		return nil
+	}
+	return &skip
+}
