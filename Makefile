@@ -1,0 +1,108 @@
+# Everything that is done to this repository, by name. "make" explains.
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+
+ARCH ?= $(shell go env GOARCH)
+TAG ?= dev
+BIN := bin/linux
+IMAGES := driver provider-vault fakeprovider
+TOOLS := $(CURDIR)/bin/tools
+LINT := $(TOOLS)/golangci-lint
+# Modules that people write code in; those that only build other projects are not among them.
+MODULES := . tools test
+
+# One clock for all steps, also those of a make within a make.
+ifndef STEPS_START
+export STEPS_START := $(shell date +%s)
+endif
+
+.PHONY: help
+help: ## explain the targets
+	@echo 'make TARGET, where TARGET is one of'
+	@sed -n 's/^\([a-z0-9-]*\):.*## \(.*\)/\1\t\2/p' $(MAKEFILE_LIST) | while IFS=$$'\t' read -r name text; do printf '  %-10s %s\n' "$$name" "$$text"; done
+	@echo 'Variables: ARCH (of binaries and images, $(ARCH)), TAG (of images, $(TAG)), KEEP=1 (make demo leaves everything running),'
+	@echo 'KUBECONFIG (make e2e and make demo use that cluster instead of one of their own).'
+
+##### build
+
+.PHONY: build
+build: ## build the static binaries into bin/linux
+	@mkdir -p $(BIN)
+	CGO_ENABLED=0 GOOS=linux GOARCH=$(ARCH) go build -trimpath -ldflags '-s -w' -o $(BIN)/ ./cmd/driver ./cmd/provider-vault ./provider/providertest/fakeprovider
+
+.PHONY: images
+images: build $(TOOLS)/.built ## write an image of each binary as bin/images/NAME.tar
+	@test/packages ca-certificates
+	@mkdir -p bin/images
+	$(TOOLS)/image --arch $(ARCH) --binary $(BIN)/driver --entrypoint /secrets-store-csi --tag strongroom/driver:$(TAG) --user 0 --out bin/images/driver.tar
+	$(TOOLS)/image --arch $(ARCH) --binary $(BIN)/provider-vault --entrypoint /provider-vault --tag strongroom/provider-vault:$(TAG) --user 0 --out bin/images/provider-vault.tar
+	$(TOOLS)/image --arch $(ARCH) --binary $(BIN)/fakeprovider --entrypoint /fakeprovider --tag strongroom/fakeprovider:$(TAG) --user 0 --out bin/images/fakeprovider.tar
+
+.PHONY: generate
+generate: $(TOOLS)/.built ## make the generated code and CRDs again
+	$(TOOLS)/protoc -plugins $(TOOLS)/protoc-gen-go,$(TOOLS)/protoc-gen-go-grpc provider/v1alpha1/service.proto
+	$(TOOLS)/controller-gen object paths=./api/...
+	$(TOOLS)/controller-gen crd paths=./api/... output:crd:dir=manifests/base/crds
+
+.PHONY: fmt
+fmt: $(LINT) ## format the code
+	@for m in $(MODULES); do (cd $$m && $(LINT) fmt -c $(CURDIR)/.golangci.yml ./...) || exit 1; done
+
+.PHONY: tools
+tools: $(TOOLS)/.built $(LINT) ## build the pinned tools into bin/tools
+
+$(TOOLS)/.built: tools/go.mod tools/go.sum $(wildcard tools/*/*.go)
+	@mkdir -p $(TOOLS)
+	cd tools && GOBIN=$(TOOLS) CGO_ENABLED=0 go install tool ./protoc ./image ./testsum
+	@touch $@
+
+# Its first build takes minutes; the build cache keeps it for other checkouts.
+$(LINT): tools/lint/go.mod tools/lint/go.sum
+	@mkdir -p $(TOOLS)
+	cd tools/lint && GOBIN=$(TOOLS) CGO_ENABLED=0 go install tool
+	@touch $@
+
+##### check
+
+.PHONY: lint
+lint: $(LINT) ## run the linters over all modules
+	@for m in $(MODULES); do echo "golangci-lint in $$m"; (cd $$m && $(LINT) run -c $(CURDIR)/.golangci.yml ./...) || exit 1; done
+
+.PHONY: check
+check: $(TOOLS)/.built $(LINT) ## unit tests with the race detector and the linters; needs no root
+	@rm -f bin/results
+	@test/step 'unit tests, race detector' test/unit unit . -race -short ./...
+	@test/step 'linters' $(MAKE) --no-print-directory lint
+
+.PHONY: test
+test: ## everything: check, root tests, generated files, tools, then bats on a real node
+	@rm -f bin/results
+	@test/step 'tools' $(MAKE) --no-print-directory tools
+	@test/step 'generated files' test/generated
+	@test/step 'go.mod files' $(MAKE) --no-print-directory tidy-check
+	@test/step 'unit and root tests, race detector' test/unit unit . -race ./...
+	@test/step 'tests of the tools' test/unit tools tools ./...
+	@test/step 'linters' $(MAKE) --no-print-directory lint
+	@test/step 'known vulnerabilities' test/vulnerabilities
+	@test/step 'tests of the test ground' test/unit ground test ./...
+	@$(MAKE) --no-print-directory e2e
+	@echo; echo 'Results:'; cat bin/results
+
+.PHONY: tidy-check
+tidy-check:
+	@for m in . tools; do (cd $$m && go mod tidy -diff) || exit 1; done
+
+.PHONY: e2e
+e2e: $(TOOLS)/.built ## the bats suite on a real node and a real Vault
+	@test/step 'images' $(MAKE) --no-print-directory images
+	@test/step 'bats on a real node' test/e2e.sh
+
+.PHONY: demo
+demo: ## show a pod that reads its secret from a real Vault; KEEP=1 leaves it running
+	@test/step 'images' $(MAKE) --no-print-directory images
+	@test/step 'demo' test/demo.sh
+
+.PHONY: clean
+clean: ## remove what was built here; caches outside the checkout stay
+	rm -rf bin
