@@ -74,6 +74,8 @@ func checkName(name string) error {
 		return fmt.Errorf("%s is missing: name the file to write", fieldName)
 	case path.IsAbs(name) || path.Clean(name) != name || name == "." || strings.HasPrefix(name, ".."):
 		return fmt.Errorf("%s must be a plain relative path without .. or empty parts", fieldName)
+	case strings.ContainsRune(name, 0):
+		return fmt.Errorf("%s contains a NUL byte", fieldName)
 	case len(name) > 4096:
 		return fmt.Errorf("%s is longer than 4096 bytes", fieldName)
 	}

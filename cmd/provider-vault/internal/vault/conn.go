@@ -1,0 +1,161 @@
+package vault
+
+import (
+	"context"
+	"errors"
+	"io"
+	"net/http"
+	"net/url"
+	"time"
+
+	"github.com/hashicorp/vault/api"
+
+	"github.com/strongroom/strongroom/internal/vaultclass"
+	"github.com/strongroom/strongroom/provider"
+)
+
+// maxRetryAfter is the longest wait that is done here rather than by kubelet.
+const maxRetryAfter = 10 * time.Second
+
+// conn is a way to one Vault and one namespace, with the token of one identity
+// once it has logged in.
+type conn struct {
+	client    *api.Client
+	timeout   time.Duration
+	redirects bool
+	secrets   []string // never shown in an error
+}
+
+// connect prepares a client; it does not touch the network.
+func (p *Provider) connect(s settings) (*conn, error) {
+	address, socket := splitUnix(s.address)
+	t, err := p.transports.get(s.tls, socket)
+	if err != nil {
+		return nil, provider.Errorf(provider.Invalid, "TLS settings: %w", err)
+	}
+	client, err := api.NewClient(p.clientConfig(address, t))
+	if err != nil {
+		return nil, provider.Errorf(provider.Invalid, "make a Vault client: %w", err)
+	}
+	// The library takes both from the environment, and VAULT_TOKEN would give
+	// every pod one identity.
+	client.ClearToken()
+	client.ClearNamespace()
+	if s.namespace != "" {
+		client.SetNamespace(s.namespace)
+	}
+	return &conn{client: client, timeout: p.library.Timeout, redirects: !p.library.DisableRedirects}, nil
+}
+
+// clientConfig repeats the library's own, but for what would change a shared
+// transport: the timeout, unix addresses, redirects and TLS are ours.
+func (p *Provider) clientConfig(address string, t *transport) *api.Config {
+	return &api.Config{
+		Address:          address,
+		HttpClient:       &http.Client{Transport: t, CheckRedirect: stayHere},
+		MinRetryWait:     p.library.MinRetryWait,
+		MaxRetryWait:     p.library.MaxRetryWait,
+		MaxRetries:       p.library.MaxRetries,
+		Backoff:          p.library.Backoff,
+		CheckRetry:       checkRetry,
+		Limiter:          p.library.Limiter,
+		SRVLookup:        p.library.SRVLookup,
+		DisableRedirects: true,
+	}
+}
+
+func stayHere(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
+
+// checkRetry is the library's policy, unless the wait would outlast the call:
+// then Vault's answer is worth more than a passed deadline.
+func checkRetry(ctx context.Context, resp *http.Response, err error) (bool, error) {
+	retry, err := api.DefaultRetryPolicy(ctx, resp, err)
+	if !retry || err != nil {
+		return retry, err
+	}
+	wait := max(2*time.Second, retryAfter(resp))
+	deadline, ok := ctx.Deadline()
+	if wait > maxRetryAfter || ok && time.Until(deadline) < wait {
+		return false, nil
+	}
+	return true, nil
+}
+
+func (c *conn) conceal(s provider.Secret) { c.secrets = append(c.secrets, string(s)) }
+
+// do makes one request and reads the whole reply.
+func (c *conn) do(ctx context.Context, r vaultclass.Read) (*reply, error) {
+	if c.timeout > 0 {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, c.timeout)
+		defer cancel()
+	}
+	resp, err := c.send(ctx, c.request(r))
+	if resp != nil && resp.Response != nil {
+		defer resp.Body.Close()
+	}
+	if err != nil {
+		return nil, c.failure(err, resp)
+	}
+	if resp.StatusCode >= http.StatusMultipleChoices {
+		return nil, provider.Errorf(provider.Unavailable, "Vault answered %d and no second redirect is followed", resp.StatusCode)
+	}
+	body, err := io.ReadAll(resp.Body)
+	if err != nil {
+		return nil, c.failure(err, resp)
+	}
+	return parseReply(body)
+}
+
+func (c *conn) request(r vaultclass.Read) *api.Request {
+	req := c.client.NewRequest(r.Method, r.Path)
+	if c.client.Token() == "" {
+		req.WrapTTL = "" // VAULT_WRAP_TTL is for what is read, not for logins
+	}
+	if values, err := url.ParseQuery(r.Query); err == nil {
+		req.Params = values
+	}
+	if r.Args != "" {
+		req.BodyBytes = []byte(r.Args)
+	}
+	return req
+}
+
+// send follows one redirect, the way in which a standby names the active node.
+func (c *conn) send(ctx context.Context, req *api.Request) (*api.Response, error) {
+	resp, err := c.raw(ctx, req)
+	if err != nil || !c.redirects || !isRedirect(resp.StatusCode) {
+		return resp, err
+	}
+	target, err := redirectTarget(resp)
+	_ = resp.Body.Close()
+	if err != nil {
+		return nil, err
+	}
+	req.URL, req.Host = target, target.Host
+	return c.raw(ctx, req)
+}
+
+func (c *conn) raw(ctx context.Context, req *api.Request) (*api.Response, error) {
+	//nolint:staticcheck // the only call of the library that takes any method and body
+	return c.client.RawRequestWithContext(ctx, req)
+}
+
+func isRedirect(status int) bool {
+	switch status {
+	case http.StatusMovedPermanently, http.StatusFound, http.StatusTemporaryRedirect, http.StatusPermanentRedirect:
+		return true
+	}
+	return false
+}
+
+func redirectTarget(resp *api.Response) (*url.URL, error) {
+	target, err := resp.Location()
+	switch {
+	case err != nil:
+		return nil, errors.New("vault redirects to nowhere")
+	case target.Scheme == "https", target.Scheme == "http" && resp.Request.URL.Scheme == "http":
+		return target, nil
+	}
+	return nil, errors.New("vault redirects to an address that is not https: the token is not sent there")
+}

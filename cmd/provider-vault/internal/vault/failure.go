@@ -1,0 +1,139 @@
+package vault
+
+import (
+	"context"
+	"crypto/tls"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"strconv"
+	"strings"
+	"time"
+	"unicode"
+
+	"github.com/hashicorp/vault/api"
+
+	"github.com/strongroom/strongroom/provider"
+)
+
+// maxErrorText bounds what of Vault's own text gets into an error.
+const maxErrorText = 700
+
+// failure gives an error of the library a kind and a text without secrets.
+func (c *conn) failure(err error, resp *api.Response) error {
+	var status *api.ResponseError
+	var large *http.MaxBytesError
+	var cert *tls.CertificateVerificationError
+	var timeout net.Error
+	switch {
+	case errors.As(err, &large):
+		return provider.Errorf(provider.TooLarge, "Vault's reply exceeds %d bytes", large.Limit)
+	case errors.As(err, &status):
+		return c.refused(status, resp)
+	case errors.As(err, &cert):
+		return provider.Errorf(provider.Unavailable,
+			"%s: check the address, vaultCACertPath and vaultTLSServerName of the class, or the same settings of the provider", c.clean(err.Error()))
+	case errors.Is(err, context.DeadlineExceeded), errors.As(err, &timeout) && timeout.Timeout():
+		return provider.Errorf(provider.Timeout, "%s", c.clean(err.Error()))
+	}
+	return provider.Errorf(provider.Unavailable, "%s", c.clean(err.Error()))
+}
+
+// refused tells what Vault said, in Vault's own words.
+func (c *conn) refused(e *api.ResponseError, resp *api.Response) error {
+	said := strings.Join(e.Errors, "; * ")
+	if e.RawError && said != "" {
+		said = fmt.Sprintf("a text that is not Vault's (%d bytes)", len(said))
+	} else if warnings := errorWarnings(resp); warnings != "" {
+		said += " (" + warnings + ")"
+	}
+	if said == "" && e.StatusCode == http.StatusNotFound {
+		said = "nothing is there; a path of KV version 2 has data/ after the mount's name, and a deleted version is gone"
+	}
+	ns := ""
+	if n := c.client.Namespace(); n != "" {
+		ns = "; Namespace: " + n
+	}
+	return &provider.Error{
+		Kind:       kindOf(e.StatusCode),
+		RetryAfter: retryAfter(resp.Response),
+		Err:        fmt.Errorf("%s %s: Code: %d%s; Errors: * %s", e.HTTPMethod, c.clean(e.URL), e.StatusCode, c.clean(ns), c.clean(said)),
+	}
+}
+
+// errorWarnings are those of an error reply, which name the cause of a 404 when
+// data/ is missing in a path.
+func errorWarnings(resp *api.Response) string {
+	var body struct {
+		Warnings []string `json:"warnings"`
+	}
+	if json.NewDecoder(io.LimitReader(resp.Body, maxReply)).Decode(&body) != nil {
+		return ""
+	}
+	return strings.Join(body.Warnings, "; ")
+}
+
+func kindOf(status int) provider.Kind {
+	switch {
+	case status == http.StatusUnauthorized, status == http.StatusForbidden:
+		return provider.Denied
+	case status == http.StatusNotFound:
+		return provider.NotFound
+	case status == http.StatusTooManyRequests:
+		return provider.Throttled
+	case status == http.StatusRequestEntityTooLarge:
+		return provider.TooLarge
+	case status == http.StatusPreconditionFailed, status == 472, status == 473, status >= 500:
+		return provider.Unavailable
+	}
+	return provider.Invalid
+}
+
+// loginRefused makes a bad login a refusal: an auth method answers 400 to a
+// token or a role that it does not accept.
+func loginRefused(err error) error {
+	var e *provider.Error
+	if errors.As(err, &e) && e.Kind == provider.Invalid {
+		return &provider.Error{Kind: provider.Denied, RetryAfter: e.RetryAfter, Err: e.Err}
+	}
+	return err
+}
+
+func retryAfter(resp *http.Response) time.Duration {
+	if resp == nil {
+		return 0
+	}
+	text := resp.Header.Get("Retry-After")
+	if seconds, err := strconv.Atoi(text); err == nil && seconds > 0 {
+		return min(time.Duration(min(seconds, 86400))*time.Second, time.Hour)
+	}
+	if at, err := http.ParseTime(text); err == nil {
+		return min(max(0, time.Until(at)), time.Hour)
+	}
+	return 0
+}
+
+// clean makes text from outside fit for an event: one line, bounded, and without
+// the tokens that a server could send back.
+func (c *conn) clean(text string) string {
+	for _, s := range c.secrets {
+		text = strings.ReplaceAll(text, s, provider.Secret(s).String())
+	}
+	return oneLine(text)
+}
+
+func oneLine(text string) string {
+	text = strings.Map(func(r rune) rune {
+		if unicode.IsControl(r) {
+			return ' '
+		}
+		return r
+	}, text)
+	if len(text) > maxErrorText {
+		text = text[:maxErrorText] + "..."
+	}
+	return strings.ToValidUTF8(text, "?")
+}

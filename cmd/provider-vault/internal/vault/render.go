@@ -1,0 +1,121 @@
+package vault
+
+import (
+	"bytes"
+	"encoding/base64"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"strings"
+
+	"github.com/hashicorp/vault/api"
+
+	"github.com/strongroom/strongroom/internal/vaultclass"
+	"github.com/strongroom/strongroom/provider"
+)
+
+// reply is a successful answer of Vault; its secret is nil when there was no
+// content.
+type reply struct {
+	secret *api.Secret
+	size   int
+}
+
+// parseReply reads a body. The decoder's own error is not passed on, since it
+// may quote what it read.
+func parseReply(body []byte) (*reply, error) {
+	secret, err := api.ParseSecret(bytes.NewReader(body))
+	if err != nil {
+		var syntax *json.SyntaxError
+		if errors.As(err, &syntax) {
+			return nil, provider.Errorf(provider.Invalid,
+				"the reply of %d bytes is not JSON from byte %d on: only paths that answer in JSON can be mounted", len(body), syntax.Offset)
+		}
+		return nil, provider.Errorf(provider.Invalid, "the reply of %d bytes does not have the shape of Vault's JSON", len(body))
+	}
+	return &reply{secret: secret, size: len(body)}, nil
+}
+
+// warningsFrom lists Vault's warnings about a request.
+func (r *reply) warningsFrom(read vaultclass.Read) (texts []string) {
+	if r.secret == nil {
+		return nil
+	}
+	const most = 8
+	for _, w := range r.secret.Warnings[:min(len(r.secret.Warnings), most)] {
+		texts = append(texts, "Vault warns about "+read.Path+": "+oneLine(w))
+	}
+	return texts
+}
+
+// render makes the content of an object's file.
+func (r *reply) render(o *vaultclass.Object) ([]byte, error) {
+	if r == nil || r.secret == nil || r.secret.Data == nil {
+		return nil, r.empty(o)
+	}
+	if o.Key == "" {
+		return whole(r.secret)
+	}
+	value, ok := fieldsOf(r.secret.Data)[o.Key]
+	if !ok {
+		return nil, provider.Errorf(provider.NotFound, "{%s}: secretKey %q: key does not exist in the secret", o.Path, o.Key)
+	}
+	text, err := valueBytes(value)
+	if err != nil {
+		return nil, err
+	}
+	return decode(o, text)
+}
+
+func (r *reply) empty(o *vaultclass.Object) error {
+	text := "no data in Vault's reply"
+	if r != nil {
+		text = strings.Join(append([]string{text}, r.warningsFrom(o.Read)...), "; ")
+	}
+	return provider.Errorf(provider.NotFound, "{%s}: empty response: %s", o.Path, oneLine(text))
+}
+
+// whole is the reply as JSON, its members in Vault's order and its data sorted.
+func whole(s *api.Secret) ([]byte, error) {
+	text, err := json.Marshal(s)
+	if err != nil {
+		return nil, provider.Errorf(provider.Internal, "the reply cannot be written as JSON")
+	}
+	return text, nil
+}
+
+// fieldsOf returns the secret's fields, which KV version 2 wraps once more.
+func fieldsOf(data map[string]any) map[string]any {
+	if inner, ok := data["data"].(map[string]any); ok {
+		return inner
+	}
+	return data
+}
+
+// valueBytes is a text as it is, anything else as compact JSON.
+func valueBytes(value any) ([]byte, error) {
+	if text, ok := value.(string); ok {
+		return []byte(text), nil
+	}
+	text, err := json.Marshal(value)
+	if err != nil {
+		return nil, provider.Errorf(provider.Internal, "the value cannot be written as JSON")
+	}
+	return text, nil
+}
+
+func decode(o *vaultclass.Object, text []byte) (out []byte, err error) {
+	switch o.Decoding() {
+	case vaultclass.Base64:
+		out, err = base64.StdEncoding.DecodeString(string(text))
+	case vaultclass.Hex:
+		out, err = hex.DecodeString(string(text))
+	default:
+		return text, nil
+	}
+	if err != nil {
+		// The decoder's error may show a character of the value.
+		return nil, provider.Errorf(provider.Invalid, "{%s}: secretKey %q: the value is not %s", o.Path, o.Key, o.Decoding())
+	}
+	return out, nil
+}

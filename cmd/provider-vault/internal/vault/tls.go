@@ -1,0 +1,164 @@
+package vault
+
+import (
+	"crypto/sha256"
+	"crypto/tls"
+	"crypto/x509"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+)
+
+// maxPEM bounds what is read for one connection's trust; system bundles have a
+// quarter of it.
+const maxPEM = 1 << 20
+
+// material is TLS settings with the contents of the files that they name.
+type material struct {
+	settings tlsSettings
+	cas      [][]byte
+	cert     []byte
+	key      []byte
+}
+
+// digest names everything that makes a TLS connection what it is.
+type digest [sha256.Size]byte
+
+// load reads the files anew each time, so that a renewed certificate counts
+// from the next connection on.
+func (s tlsSettings) load() (*material, error) {
+	m := &material{settings: s}
+	var err error
+	if m.cas, err = s.loadCAs(); err != nil {
+		return nil, err
+	}
+	if s.certFile == "" && s.keyFile == "" {
+		return m, nil
+	}
+	if m.cert, err = readPEM(s.certFile); err != nil {
+		return nil, fmt.Errorf("client certificate: %w", err)
+	}
+	if m.key, err = readPEM(s.keyFile); err != nil {
+		return nil, fmt.Errorf("key of the client certificate: %w", err)
+	}
+	return m, nil
+}
+
+func (s tlsSettings) loadCAs() ([][]byte, error) {
+	switch {
+	case s.caFile != "":
+		ca, err := readPEM(s.caFile)
+		if err != nil {
+			return nil, fmt.Errorf("CA certificates: %w", err)
+		}
+		return [][]byte{ca}, nil
+	case s.caBytes != "":
+		return [][]byte{[]byte(s.caBytes)}, nil
+	case s.caDir != "":
+		return readPEMDir(s.caDir)
+	}
+	return nil, nil
+}
+
+func (m *material) digest() digest {
+	h := sha256.New()
+	part := func(b []byte) {
+		_ = binary.Write(h, binary.BigEndian, uint64(len(b)))
+		h.Write(b)
+	}
+	s := m.settings
+	for _, text := range []string{s.caFile, s.caBytes, s.caDir, s.serverName, s.certFile, s.keyFile} {
+		part([]byte(text))
+	}
+	part(fmt.Append(nil, s.skipVerify))
+	part(m.cert)
+	part(m.key)
+	for _, ca := range m.cas {
+		part(ca)
+	}
+	return digest(h.Sum(nil))
+}
+
+func (m *material) config() (*tls.Config, error) {
+	c := &tls.Config{
+		MinVersion:         tls.VersionTLS12,
+		ServerName:         m.settings.serverName,
+		InsecureSkipVerify: m.settings.skipVerify, //nolint:gosec // the operator's or the class's explicit wish
+	}
+	if len(m.cas) > 0 {
+		c.RootCAs = x509.NewCertPool()
+	}
+	for _, ca := range m.cas {
+		if !c.RootCAs.AppendCertsFromPEM(ca) {
+			return nil, errors.New("CA certificates: a file or directory holds something that is no PEM certificate")
+		}
+	}
+	if m.cert == nil {
+		return c, nil
+	}
+	pair, err := tls.X509KeyPair(m.cert, m.key)
+	if err != nil {
+		return nil, errors.New("client certificate and key are no PEM, or do not match")
+	}
+	// Vault's list of acceptable CAs does not cover those of its cert auth method.
+	c.GetClientCertificate = func(*tls.CertificateRequestInfo) (*tls.Certificate, error) { return &pair, nil }
+	return c, nil
+}
+
+func readPEM(name string) ([]byte, error) {
+	info, err := os.Stat(name)
+	if err != nil {
+		return nil, err
+	}
+	if !info.Mode().IsRegular() {
+		return nil, fmt.Errorf("%s is not a file", name)
+	}
+	f, err := os.Open(name) //nolint:gosec // named by the operator or a class
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	b, err := io.ReadAll(io.LimitReader(f, maxPEM+1))
+	if err == nil && len(b) > maxPEM {
+		err = fmt.Errorf("%s is larger than %d bytes", name, maxPEM)
+	}
+	return b, err
+}
+
+// readPEMDir reads every file below dir. Directories behind links are not
+// entered: those of a mounted Secret or ConfigMap hold what is linked beside them.
+func readPEMDir(dir string) (pems [][]byte, err error) {
+	total := 0
+	err = filepath.WalkDir(dir, func(name string, entry fs.DirEntry, err error) error {
+		if err != nil || entry.IsDir() {
+			return skipHidden(dir, name, err)
+		}
+		if info, err := os.Stat(name); err == nil && info.IsDir() {
+			return nil
+		}
+		b, err := readPEM(name)
+		if pems, total = append(pems, b), total+len(b); total > maxPEM {
+			return fmt.Errorf("the files are larger than %d bytes", maxPEM)
+		}
+		return err
+	})
+	if err != nil {
+		return nil, fmt.Errorf("CA directory %s: %w", dir, err)
+	}
+	if len(pems) == 0 {
+		return nil, fmt.Errorf("CA directory %s holds no file", dir)
+	}
+	return pems, nil
+}
+
+// skipHidden keeps out of the generations of a mounted Secret or ConfigMap.
+func skipHidden(root, name string, err error) error {
+	if err == nil && name != root && len(filepath.Base(name)) > 2 && filepath.Base(name)[:2] == ".." {
+		return fs.SkipDir
+	}
+	return err
+}
