@@ -1,0 +1,73 @@
+package main
+
+import (
+	"context"
+	"os"
+	"path/filepath"
+	"syscall"
+	"time"
+
+	"github.com/strongroom/strongroom/test/cluster/internal/cgroup"
+	"github.com/strongroom/strongroom/test/cluster/internal/node"
+	"github.com/strongroom/strongroom/test/cluster/internal/plan"
+	"github.com/strongroom/strongroom/test/internal/ground/process"
+)
+
+func (t *tool) down(ctx context.Context) error {
+	unlock, err := t.lock(ctx)
+	if err != nil {
+		return err
+	}
+	defer unlock()
+	if err := needRoot(); err != nil {
+		return err
+	}
+	return t.log.Do("bring the cluster down", func() error {
+		return t.remove(ctx, plan.Cluster{Run: t.run})
+	})
+}
+
+// remove leaves nothing of the cluster in a run folder. It needs nothing from
+// that folder: what is outside of it is named after it. A Vault that lives in
+// the folder goes with it.
+func (t *tool) remove(ctx context.Context, c plan.Cluster) error {
+	ctx, cancel := context.WithTimeout(ctx, time.Minute)
+	defer cancel()
+	for _, run := range []string{c.Run.Path("vault"), string(c.Run)} {
+		if err := process.End(ctx, run, 2*time.Second); err != nil {
+			return err
+		}
+	}
+	if err := node.Disconnect(ctx, c.Node(1)); err != nil {
+		return err
+	}
+	if err := cgroup.Remove(ctx, c.Cgroup()); err != nil {
+		return err
+	}
+	return t.run.Remove()
+}
+
+// clean removes a cluster that did not come up. The logs of a failure are
+// kept; of one that was interrupted, nothing.
+func (t *tool) clean(c plan.Cluster, keep bool) error {
+	if keep {
+		kept := filepath.Join(os.TempDir(), "strongroom-log-"+c.Run.ID())
+		_ = os.RemoveAll(kept)
+		if err := os.CopyFS(kept, os.DirFS(c.Run.Path("log"))); err == nil {
+			t.log.Say("the logs are in %s", kept)
+		}
+	}
+	t.log.Say("remove what was started")
+	return t.remove(context.WithoutCancel(context.TODO()), c)
+}
+
+func (t *tool) lock(ctx context.Context) (func(), error) {
+	return t.run.Lock(ctx, func() { t.log.Say("wait for another tool that works on %s", t.run) })
+}
+
+func needRoot() error {
+	if os.Geteuid() != 0 {
+		return &os.SyscallError{Syscall: "make namespaces", Err: syscall.EPERM}
+	}
+	return nil
+}

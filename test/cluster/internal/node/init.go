@@ -1,0 +1,71 @@
+package node
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"os/signal"
+	"syscall"
+
+	"github.com/strongroom/strongroom/test/cluster/internal/plan"
+)
+
+// Init is the node's first process. It furnishes the namespaces, starts the
+// services and buries the dead. It returns when it is asked to stop or when
+// the services have stopped, and whatever still runs then dies with it.
+func Init(n plan.Node) error {
+	if os.Getpid() != 1 {
+		return errors.New("this command is for the tool's own use")
+	}
+	stop := make(chan os.Signal, 1)
+	signal.Notify(stop, syscall.SIGTERM, syscall.SIGINT)
+	if err := furnish(n); err != nil {
+		return err
+	}
+	cmd := exec.Command("/proc/self/exe", ServicesCommand, string(n.Run))
+	cmd.Stdout, cmd.Stderr = os.Stdout, os.Stderr
+	if err := cmd.Start(); err != nil {
+		return fmt.Errorf("start the services: %w", err)
+	}
+	done := make(chan error, 1)
+	go func() { done <- reap(cmd.Process.Pid) }()
+	select {
+	case <-stop:
+		return nil
+	case err := <-done:
+		return err
+	}
+}
+
+func furnish(n plan.Node) error {
+	if err := syscall.Sethostname([]byte(n.Name())); err != nil {
+		return fmt.Errorf("set host name: %w", err)
+	}
+	if err := mounts(n); err != nil {
+		return err
+	}
+	ready := os.NewFile(3, "ready")
+	defer ready.Close()
+	if b, err := io.ReadAll(io.LimitReader(ready, 2)); err != nil || len(b) < 2 {
+		return errors.New("the tool stopped before the network was there")
+	}
+	return network(n)
+}
+
+// reap waits for every process that has lost its parent, until the given child
+// ends.
+func reap(child int) error {
+	for {
+		var status syscall.WaitStatus
+		pid, err := syscall.Wait4(-1, &status, 0, nil)
+		switch {
+		case errors.Is(err, syscall.EINTR):
+		case err != nil:
+			return fmt.Errorf("wait for processes: %w", err)
+		case pid == child:
+			return fmt.Errorf("the services stopped with status %#x", int(status))
+		}
+	}
+}

@@ -1,0 +1,3 @@
+module github.com/strongroom/strongroom/test
+
+go 1.26.0
