@@ -2,6 +2,7 @@ package v1_test
 
 import (
 	"encoding/json"
+	"maps"
 	"os"
 	"path/filepath"
 	"testing"
@@ -15,8 +16,7 @@ import (
 
 const crdDir = "../../manifests/base/crds"
 
-// schema is the part of an OpenAPI schema that the tests look at; validation is
-// whatever else there is.
+// schema is an OpenAPI schema.
 type schema map[string]any
 
 type version struct {
@@ -81,20 +81,18 @@ func shape(t *testing.T, path string, s schema, into map[string]string) {
 	}
 }
 
-var object = map[string]string{"": "object", ".apiVersion": "string", ".kind": "string", ".metadata": "object"}
-
-func with(base map[string]string, more map[string]string) map[string]string {
-	out := map[string]string{}
-	for _, m := range []map[string]string{base, more} {
-		for k, v := range m {
-			out[k] = v
-		}
-	}
+func with(base, more map[string]string) map[string]string {
+	out := maps.Clone(base)
+	maps.Copy(out, more)
 	return out
 }
 
-func TestCRDs(t *testing.T) {
-	class := with(object, map[string]string{
+func object() map[string]string {
+	return map[string]string{"": "object", ".apiVersion": "string", ".kind": "string", ".metadata": "object"}
+}
+
+func classShape() map[string]string {
+	return with(object(), map[string]string{
 		".spec": "object", ".spec.provider": "string", ".spec.parameters": "object", ".spec.parameters{}": "string",
 		".spec.secretObjects": "array", ".spec.secretObjects[]": "object",
 		".spec.secretObjects[].secretName": "string", ".spec.secretObjects[].type": "string",
@@ -104,52 +102,71 @@ func TestCRDs(t *testing.T) {
 		".spec.secretObjects[].data[].objectName": "string", ".spec.secretObjects[].data[].key": "string",
 		".status": "object",
 	})
-	oldClass := with(class, map[string]string{
+}
+
+func oldClassShape() map[string]string {
+	return with(classShape(), map[string]string{
 		".status.byPod": "array", ".status.byPod[]": "object",
 		".status.byPod[].id": "string", ".status.byPod[].namespace": "string",
 	})
-	status := with(object, map[string]string{
+}
+
+func statusShape() map[string]string {
+	return with(object(), map[string]string{
 		".status": "object", ".status.podName": "string", ".status.secretProviderClassName": "string",
 		".status.mounted": "boolean", ".status.targetPath": "string",
 		".status.objects": "array", ".status.objects[]": "object",
 		".status.objects[].id": "string", ".status.objects[].version": "string",
 	})
-	for _, tc := range []struct {
-		plural, singular, kind string
-		v1, v1alpha1           map[string]string
-		warning                string
-	}{
-		{
-			"secretproviderclasses", "secretproviderclass", "SecretProviderClass", class, oldClass,
-			"secrets-store.csi.x-k8s.io/v1alpha1 is deprecated. Use secrets-store.csi.x-k8s.io/v1 instead.",
-		},
-		{"secretproviderclasspodstatuses", "secretproviderclasspodstatus", "SecretProviderClassPodStatus", status, status, ""},
-	} {
-		t.Run(tc.plural, func(t *testing.T) {
-			c := readCRD(t, tc.plural)
-			if c.Spec.Group != v1.GroupVersion.Group || c.Spec.Scope != "Namespaced" || c.Spec.Conversion != nil {
-				t.Errorf("group %s, scope %s, conversion %v", c.Spec.Group, c.Spec.Scope, c.Spec.Conversion)
-			}
-			if c.Spec.Names["kind"] != tc.kind || c.Spec.Names["plural"] != tc.plural ||
-				c.Spec.Names["singular"] != tc.singular || c.Spec.Names["listKind"] != tc.kind+"List" {
-				t.Errorf("names = %v", c.Spec.Names)
-			}
-			want := []version{
-				{Name: "v1", Served: true, Storage: true},
-				{Name: "v1alpha1", Served: true, Deprecated: true, DeprecationWarning: tc.warning},
-			}
-			for i, shapes := range []map[string]string{tc.v1, tc.v1alpha1} {
-				got := map[string]string{}
-				shape(t, "", c.Spec.Versions[i].Schema.OpenAPIV3Schema, got)
-				if diff := cmp.Diff(shapes, got); diff != "" {
-					t.Errorf("%s (-want +got):\n%s", want[i].Name, diff)
-				}
-				c.Spec.Versions[i].Schema.OpenAPIV3Schema = nil
-			}
-			if diff := cmp.Diff(want, c.Spec.Versions); diff != "" {
-				t.Errorf("versions (-want +got):\n%s", diff)
-			}
-		})
+}
+
+func TestClassCRD(t *testing.T) {
+	c := readCRD(t, "secretproviderclasses")
+	checkNames(t, c, "SecretProviderClass", "secretproviderclass")
+	checkShapes(t, c, classShape(), oldClassShape())
+	checkVersions(t, c, "secrets-store.csi.x-k8s.io/v1alpha1 is deprecated. Use secrets-store.csi.x-k8s.io/v1 instead.")
+}
+
+func TestPodStatusCRD(t *testing.T) {
+	c := readCRD(t, "secretproviderclasspodstatuses")
+	checkNames(t, c, "SecretProviderClassPodStatus", "secretproviderclasspodstatus")
+	checkShapes(t, c, statusShape(), statusShape())
+	checkVersions(t, c, "")
+}
+
+func checkNames(t *testing.T, c crd, kind, singular string) {
+	t.Helper()
+	if c.Spec.Group != v1.GroupVersion.Group || c.Spec.Scope != "Namespaced" || c.Spec.Conversion != nil {
+		t.Errorf("group %s, scope %s, conversion %v", c.Spec.Group, c.Spec.Scope, c.Spec.Conversion)
+	}
+	n := c.Spec.Names
+	if n["kind"] != kind || n["listKind"] != kind+"List" || n["singular"] != singular || n["plural"] != singular+"es" {
+		t.Errorf("names = %v", n)
+	}
+}
+
+func checkShapes(t *testing.T, c crd, want ...map[string]string) {
+	t.Helper()
+	for i, version := range c.Spec.Versions {
+		got := map[string]string{}
+		shape(t, "", version.Schema.OpenAPIV3Schema, got)
+		if diff := cmp.Diff(want[i], got); diff != "" {
+			t.Errorf("%s (-want +got):\n%s", version.Name, diff)
+		}
+	}
+}
+
+func checkVersions(t *testing.T, c crd, warning string) {
+	t.Helper()
+	for i := range c.Spec.Versions {
+		c.Spec.Versions[i].Schema.OpenAPIV3Schema = nil
+	}
+	want := []version{
+		{Name: "v1", Served: true, Storage: true},
+		{Name: "v1alpha1", Served: true, Deprecated: true, DeprecationWarning: warning},
+	}
+	if diff := cmp.Diff(want, c.Spec.Versions); diff != "" {
+		t.Errorf("versions (-want +got):\n%s", diff)
 	}
 }
 

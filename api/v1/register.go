@@ -7,7 +7,7 @@ import (
 )
 
 // GroupVersion is the API group and version of this package.
-var GroupVersion = schema.GroupVersion{Group: "secrets-store.csi.x-k8s.io", Version: "v1"}
+var GroupVersion = schema.GroupVersion{Group: "secrets-store.csi.x-k8s.io", Version: "v1"} //nolint:gochecknoglobals // Kubernetes' convention; never changed
 
 // AddToScheme makes the kinds of this package known to s.
 func AddToScheme(s *runtime.Scheme) error {

@@ -83,6 +83,12 @@ func TestImage(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	checkConfig(t, cfg, img)
+	checkFiles(t, files(t, img))
+}
+
+func checkConfig(t *testing.T, cfg Config, img v1.Image) {
+	t.Helper()
 	file, err := img.ConfigFile()
 	if err != nil {
 		t.Fatal(err)
@@ -99,7 +105,6 @@ func TestImage(t *testing.T) {
 	if len(file.RootFS.DiffIDs) != 2 || len(file.History) != 2 {
 		t.Errorf("%d layers, %d history entries", len(file.RootFS.DiffIDs), len(file.History))
 	}
-	checkFiles(t, files(t, img))
 }
 
 func checkFiles(t *testing.T, got map[string]*tar.Header) {
@@ -114,7 +119,7 @@ func checkFiles(t *testing.T, got map[string]*tar.Header) {
 			t.Errorf("%s is missing", path)
 		case h.Mode != mode:
 			t.Errorf("%s has mode %o, want %o", path, h.Mode, mode)
-		case !h.ModTime.Equal(epoch):
+		case !h.ModTime.Equal(epoch()):
 			t.Errorf("%s is dated %s", path, h.ModTime)
 		}
 	}

@@ -17,9 +17,6 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/tarball"
 )
 
-// epoch is the time of everything in an image, so that equal input gives equal bytes.
-var epoch = time.Unix(0, 0).UTC()
-
 const (
 	caPath = "etc/ssl/certs/ca-certificates.crt"
 
@@ -28,6 +25,9 @@ const (
 		"nonroot:x:65532:65532:nonroot:/home/nonroot:/sbin/nologin\n"
 	group = "root:x:0:\nnobody:x:65534:\nnonroot:x:65532:\n"
 )
+
+// epoch is the time of everything in an image, so that equal input gives equal bytes.
+func epoch() time.Time { return time.Unix(0, 0).UTC() }
 
 // An entry is a directory when data is nil.
 type entry struct {
@@ -97,7 +97,7 @@ func layer(entries []entry) (v1.Layer, error) {
 	for _, e := range entries {
 		h := &tar.Header{
 			Typeflag: tar.TypeReg, Name: e.path, Mode: e.mode, Uid: e.uid, Gid: e.uid,
-			Size: int64(len(e.data)), ModTime: epoch, Format: tar.FormatPAX,
+			Size: int64(len(e.data)), ModTime: epoch(), Format: tar.FormatPAX,
 		}
 		if e.data == nil {
 			h.Typeflag, h.Name = tar.TypeDir, e.path+"/"

@@ -73,7 +73,7 @@ func run(cfg Config) error {
 	if err != nil {
 		return err
 	}
-	if err := os.MkdirAll(filepath.Dir(cfg.Out), 0o755); err != nil {
+	if err := os.MkdirAll(filepath.Dir(cfg.Out), 0o750); err != nil {
 		return err
 	}
 	// Written beside the target and renamed, so that a broken run leaves no half image.
@@ -106,7 +106,7 @@ func build(cfg Config) (v1.Image, error) {
 	}
 	file = file.DeepCopy()
 	file.Architecture, file.OS = cfg.Arch, "linux"
-	file.Created = v1.Time{Time: epoch}
+	file.Created = v1.Time{Time: epoch()}
 	file.Config = v1.Config{
 		Entrypoint: []string{cfg.Entrypoint},
 		User:       cfg.User,

@@ -24,18 +24,19 @@ func main() {
 	plugins := flag.String("plugins", "", "comma-separated plugin programs")
 	param := flag.String("param", "paths=source_relative", "parameter handed to every plugin")
 	flag.Parse()
-	if err := run(context.Background(), *root, strings.Split(*plugins, ","), *param, flag.Args()); err != nil {
+	ctx := context.Background()
+	req, err := compile(ctx, *root, flag.Args())
+	if err == nil {
+		req.Parameter = param
+		err = generate(ctx, *root, strings.Split(*plugins, ","), req)
+	}
+	if err != nil {
 		fmt.Fprintln(os.Stderr, "protoc:", err)
 		os.Exit(1)
 	}
 }
 
-func run(ctx context.Context, root string, plugins []string, param string, files []string) error {
-	req, err := compile(ctx, root, files)
-	if err != nil {
-		return err
-	}
-	req.Parameter = proto.String(param)
+func generate(ctx context.Context, root string, plugins []string, req *pluginpb.CodeGeneratorRequest) error {
 	for _, plugin := range plugins {
 		resp, err := call(ctx, plugin, req)
 		if err != nil {
@@ -101,7 +102,8 @@ func call(ctx context.Context, plugin string, req *pluginpb.CodeGeneratorRequest
 
 func write(root string, resp *pluginpb.CodeGeneratorResponse) error {
 	for _, f := range resp.GetFile() {
-		if err := os.WriteFile(filepath.Join(root, f.GetName()), []byte(f.GetContent()), 0o644); err != nil {
+		name := filepath.Join(root, f.GetName())
+		if err := os.WriteFile(name, []byte(f.GetContent()), 0o644); err != nil { //nolint:gosec // source code, for all to read
 			return err
 		}
 	}

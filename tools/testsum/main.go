@@ -3,11 +3,12 @@ package main
 import (
 	"bufio"
 	"encoding/json"
+	"errors"
 	"flag"
 	"fmt"
 	"io"
 	"os"
-	"sort"
+	"slices"
 	"strings"
 )
 
@@ -119,8 +120,8 @@ func (s *summary) unfinished(pkg string) {
 
 // reason is what t.Skip was given: the last line that go test did not write itself.
 func reason(output []string) string {
-	for i := len(output) - 1; i >= 0; i-- {
-		text := strings.TrimSpace(output[i])
+	for _, line := range slices.Backward(output) {
+		text := strings.TrimSpace(line)
 		if text != "" && !strings.HasPrefix(text, "---") && !strings.HasPrefix(text, "===") {
 			return text
 		}
@@ -129,7 +130,7 @@ func reason(output []string) string {
 }
 
 func (s *summary) close(name string) string {
-	sort.Strings(s.skips)
+	slices.Sort(s.skips)
 	for _, skip := range s.skips {
 		fmt.Fprintln(s.out, "skip ", skip)
 	}
@@ -141,13 +142,10 @@ func (s *summary) close(name string) string {
 }
 
 func appendLine(file, line string) error {
-	f, err := os.OpenFile(file, os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o644)
+	f, err := os.OpenFile(file, os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o600)
 	if err != nil {
 		return err
 	}
-	if _, err := fmt.Fprintln(f, line); err != nil {
-		f.Close()
-		return err
-	}
-	return f.Close()
+	_, err = fmt.Fprintln(f, line)
+	return errors.Join(err, f.Close())
 }

@@ -5,14 +5,16 @@ import (
 	"testing"
 )
 
-func TestSummary(t *testing.T) {
-	for _, tc := range []struct {
-		name, in string
-		want     []string
-		wantNot  []string
-		line     string
-		failed   int
-	}{
+type run struct {
+	name, in string
+	want     []string
+	wantNot  []string
+	line     string
+	failed   int
+}
+
+func runs() []run {
+	return []run{
 		{
 			name: "passed tests are silent",
 			in: `{"Action":"output","Package":"p","Test":"TestA","Output":"chatter\n"}
@@ -50,7 +52,11 @@ func TestSummary(t *testing.T) {
 			want: []string{"panic: no"}, line: "unit: 0 passed, 1 failed, 0 skipped", failed: 1,
 		},
 		{name: "plain lines pass through", in: "go: no such module\n", want: []string{"go: no such module"}, line: "unit: 0 passed, 0 failed, 0 skipped"},
-	} {
+	}
+}
+
+func TestSummary(t *testing.T) {
+	for _, tc := range runs() {
 		t.Run(tc.name, func(t *testing.T) {
 			var out strings.Builder
 			s := &summary{out: &out, output: map[string][]string{}}
