@@ -1,0 +1,95 @@
+package kube
+
+import (
+	"context"
+	"fmt"
+	"sync/atomic"
+	"time"
+
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/client-go/rest"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+
+	v1 "github.com/strongroom/strongroom/api/v1"
+	"github.com/strongroom/strongroom/pkg/rotation"
+	"github.com/strongroom/strongroom/provider"
+)
+
+// requestTimeout bounds one request to the API server.
+const requestTimeout = 15 * time.Second
+
+// Cluster reads classes and records what is mounted on one node.
+type Cluster struct {
+	client client.Client
+	node   string
+	asked  atomic.Bool // a lookup has been answered
+}
+
+var _ rotation.Cluster = (*Cluster)(nil)
+
+// New returns the Cluster of a node. It makes no request.
+func New(config *rest.Config, node, userAgent string) (*Cluster, error) {
+	config = rest.CopyConfig(config)
+	config.UserAgent = userAgent
+	config.QPS = -1 // the API server knows better: its priority and fairness
+	config.Timeout = requestTimeout
+	scheme := runtime.NewScheme()
+	if err := v1.AddToScheme(scheme); err != nil {
+		return nil, fmt.Errorf("make scheme: %w", err)
+	}
+	c, err := client.New(config, client.Options{Scheme: scheme, Mapper: mapper()})
+	if err != nil {
+		return nil, fmt.Errorf("make the API client: %w", err)
+	}
+	return &Cluster{client: c, node: node}, nil
+}
+
+// Class returns a class of a namespace.
+func (c *Cluster) Class(ctx context.Context, namespace, name string) (rotation.Class, error) {
+	var class v1.SecretProviderClass
+	err := c.client.Get(ctx, client.ObjectKey{Namespace: namespace, Name: name}, &class)
+	if err != nil {
+		return rotation.Class{}, provider.Errorf(kindOf(err), "failed to get secretproviderclass %s/%s: %w", namespace, name, err)
+	}
+	return rotation.Class{
+		UID: string(class.UID), Generation: class.Generation,
+		Provider: string(class.Spec.Provider), Parameters: class.Spec.Parameters,
+	}, nil
+}
+
+// Reachable says whether classes could be looked up since the start. It asks until
+// that is so, and then no more: what fails later, publishes show.
+func (c *Cluster) Reachable(ctx context.Context) error {
+	if c.asked.Load() {
+		return nil
+	}
+	// A name that no class can have: the answer is small, and needs the same rights.
+	err := c.client.Get(ctx, client.ObjectKey{Namespace: "kube-system", Name: "strongroom-readiness-probe"}, &v1.SecretProviderClass{})
+	if err == nil || apierrors.IsNotFound(err) && isObjectMissing(err) {
+		c.asked.Store(true)
+		return nil
+	}
+	return fmt.Errorf("look up a secretproviderclass: %w", err)
+}
+
+// isObjectMissing tells a missing object from a missing CRD: both are "not found".
+func isObjectMissing(err error) bool {
+	status, ok := err.(apierrors.APIStatus) //nolint:errorlint // as the API server sent it
+	return ok && status.Status().Details != nil && status.Status().Details.Name != ""
+}
+
+func kindOf(err error) provider.Kind {
+	switch {
+	case apierrors.IsNotFound(err):
+		return provider.NotFound
+	case apierrors.IsForbidden(err), apierrors.IsUnauthorized(err):
+		return provider.Denied
+	case apierrors.IsTooManyRequests(err):
+		return provider.Throttled
+	case apierrors.IsInvalid(err), apierrors.IsBadRequest(err):
+		return provider.Invalid
+	}
+	return provider.Unavailable
+}

@@ -1,0 +1,18 @@
+package kube
+
+import (
+	"k8s.io/apimachinery/pkg/api/meta"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+
+	v1 "github.com/strongroom/strongroom/api/v1"
+)
+
+// mapper knows the kinds that are used, so that no discovery is needed: a start
+// while the API server is away succeeds.
+func mapper() meta.RESTMapper {
+	m := meta.NewDefaultRESTMapper([]schema.GroupVersion{v1.GroupVersion})
+	for _, kind := range []string{"SecretProviderClass", "SecretProviderClassPodStatus"} {
+		m.Add(v1.GroupVersion.WithKind(kind), meta.RESTScopeNamespace)
+	}
+	return m
+}

@@ -1,0 +1,174 @@
+package kube
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
+
+	"k8s.io/apimachinery/pkg/api/equality"
+	"k8s.io/apimachinery/pkg/types"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	v1 "github.com/strongroom/strongroom/api/v1"
+	"github.com/strongroom/strongroom/pkg/rotation"
+	"github.com/strongroom/strongroom/provider"
+)
+
+const (
+	// nodeLabel selects a node's records (driver-contract 1.2). A name that is too
+	// long for a label is hashed in it.
+	nodeLabel = "internal.secrets-store.csi.k8s.io/node-name"
+	// nodeAnnotation holds the whole name of the node.
+	nodeAnnotation = "internal.secrets-store.csi.k8s.io/node-name"
+
+	maxLabel = 63
+	maxName  = 253
+)
+
+// Record writes a SecretProviderClassPodStatus that says what is mounted. It writes
+// nothing if that is what the object says already.
+func (c *Cluster) Record(ctx context.Context, s rotation.Snapshot) error {
+	v := s.Volume
+	name, fits := plainName(v)
+	if !fits {
+		return c.recordAs(ctx, hashedName(v), s)
+	}
+	want := c.status(name, s)
+	found, err := c.createOrGet(ctx, want)
+	switch {
+	case err != nil || found == nil:
+		return err
+	case isOf(found, v):
+		return c.update(ctx, found, want)
+	case isOfOtherVolume(found, v):
+		return c.recordAs(ctx, hashedName(v), s)
+	}
+	return foreign(found, v)
+}
+
+func (c *Cluster) recordAs(ctx context.Context, name string, s rotation.Snapshot) error {
+	want := c.status(name, s)
+	found, err := c.createOrGet(ctx, want)
+	if err != nil || found == nil {
+		return err
+	}
+	if !isOf(found, s.Volume) {
+		return foreign(found, s.Volume)
+	}
+	return c.update(ctx, found, want)
+}
+
+// createOrGet returns nil if it made the object, else the one that is there.
+func (c *Cluster) createOrGet(ctx context.Context, want *v1.SecretProviderClassPodStatus) (*v1.SecretProviderClassPodStatus, error) {
+	err := c.client.Create(ctx, want.DeepCopy())
+	if err == nil {
+		return nil, nil
+	}
+	if !apierrors.IsAlreadyExists(err) {
+		return nil, fmt.Errorf("create secretproviderclasspodstatus %s/%s: %w", want.Namespace, want.Name, err)
+	}
+	var found v1.SecretProviderClassPodStatus
+	if err := c.client.Get(ctx, client.ObjectKeyFromObject(want), &found); err != nil {
+		return nil, fmt.Errorf("get secretproviderclasspodstatus %s/%s: %w", want.Namespace, want.Name, err)
+	}
+	return &found, nil
+}
+
+func (c *Cluster) update(ctx context.Context, found, want *v1.SecretProviderClassPodStatus) error {
+	next := found.DeepCopy()
+	if next.Labels == nil {
+		next.Labels = map[string]string{}
+	}
+	if next.Annotations == nil {
+		next.Annotations = map[string]string{}
+	}
+	next.Labels[nodeLabel] = want.Labels[nodeLabel]
+	next.Annotations[nodeAnnotation] = want.Annotations[nodeAnnotation]
+	next.OwnerReferences = want.OwnerReferences
+	next.Status = want.Status
+	if equality.Semantic.DeepEqual(found, next) {
+		return nil
+	}
+	if err := c.client.Update(ctx, next); err != nil { // under its resourceVersion
+		return fmt.Errorf("update secretproviderclasspodstatus %s/%s: %w", next.Namespace, next.Name, err)
+	}
+	return nil
+}
+
+// isOf says whether a record is that of this volume of this pod.
+func isOf(found *v1.SecretProviderClassPodStatus, v rotation.Volume) bool {
+	return ownedBy(found, v.Pod.UID) && (found.Status.TargetPath == v.Target || found.Status.TargetPath == "")
+}
+
+// isOfOtherVolume says whether a record belongs to something that will keep it as
+// long as this volume lives: another volume of the pod with the same class, or
+// a pod and a class whose names only read the same when they are joined.
+func isOfOtherVolume(found *v1.SecretProviderClassPodStatus, v rotation.Volume) bool {
+	if ownedBy(found, v.Pod.UID) {
+		return true
+	}
+	return found.Status.PodName != "" && found.Status.PodName != v.Pod.Name
+}
+
+func ownedBy(found *v1.SecretProviderClassPodStatus, podUID string) bool {
+	for _, owner := range found.OwnerReferences {
+		if owner.UID == types.UID(podUID) {
+			return true
+		}
+	}
+	return false
+}
+
+// foreign is the error for a record that a former pod of the same name left: garbage
+// collection removes it, and then a try succeeds.
+func foreign(found *v1.SecretProviderClassPodStatus, v rotation.Volume) error {
+	return provider.Errorf(provider.Busy, "secretproviderclasspodstatus %s/%s belongs to an earlier pod, not to the pod with UID %s: "+
+		"waiting for its garbage collection", found.Namespace, found.Name, v.Pod.UID)
+}
+
+func (c *Cluster) status(name string, s rotation.Snapshot) *v1.SecretProviderClassPodStatus {
+	v := s.Volume
+	status := &v1.SecretProviderClassPodStatus{
+		ObjectMeta: metav1.ObjectMeta{
+			Name: name, Namespace: v.Pod.Namespace,
+			Labels:      map[string]string{nodeLabel: labelValue(c.node)},
+			Annotations: map[string]string{nodeAnnotation: c.node},
+			OwnerReferences: []metav1.OwnerReference{{
+				APIVersion: "v1", Kind: "Pod", Name: v.Pod.Name, UID: types.UID(v.Pod.UID),
+			}},
+		},
+		Status: v1.SecretProviderClassPodStatusStatus{
+			PodName: v.Pod.Name, SecretProviderClassName: v.Class, Mounted: true, TargetPath: v.Target,
+		},
+	}
+	for _, version := range s.Versions { // sorted by id
+		status.Status.Objects = append(status.Status.Objects, v1.SecretProviderClassObject{ID: version.ID, Version: version.Version})
+	}
+	return status
+}
+
+// plainName is the name that users know: pod, namespace and class.
+func plainName(v rotation.Volume) (name string, fits bool) {
+	name = v.Pod.Name + "-" + v.Pod.Namespace + "-" + v.Class
+	return name, len(name) <= maxName
+}
+
+// hashedName is unique to the volume, and begins as the plain one.
+func hashedName(v rotation.Volume) string {
+	sum := sha256.Sum256([]byte(v.ID))
+	suffix := "-" + hex.EncodeToString(sum[:8])
+	name, _ := plainName(v)
+	return name[:min(len(name), maxName-len(suffix))] + suffix
+}
+
+func labelValue(node string) string {
+	if len(node) <= maxLabel {
+		return node
+	}
+	sum := sha256.Sum256([]byte(node))
+	return hex.EncodeToString(sum[:16])
+}

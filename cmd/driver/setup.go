@@ -1,0 +1,64 @@
+package main
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"runtime"
+	"runtime/debug"
+)
+
+// makeSocketDir makes the directories of provider sockets. With a group they are
+// for root and that group, so that providers need not run as root.
+func makeSocketDir(dirs []string, gid int) error {
+	for _, dir := range dirs {
+		err := os.MkdirAll(dir, 0o755) //nolint:gosec // sockets in it have modes of their own
+		if errors.Is(err, fs.ErrPermission) || errors.Is(err, fs.ErrExist) {
+			continue // a directory that this driver is not given is only searched
+		}
+		if err != nil {
+			return fmt.Errorf("make provider directory: %w", err)
+		}
+		if gid < 0 {
+			continue
+		}
+		if err := os.Chown(dir, 0, gid); err != nil {
+			return fmt.Errorf("give provider directory to group %d: %w", gid, err)
+		}
+		if err := os.Chmod(dir, 0o770); err != nil { //nolint:gosec // the group makes sockets in it
+			return fmt.Errorf("open provider directory to group %d: %w", gid, err)
+		}
+	}
+	return nil
+}
+
+func buildVersion() string {
+	if info, ok := debug.ReadBuildInfo(); ok && info.Main.Version != "" {
+		return info.Main.Version
+	}
+	return "(devel)"
+}
+
+func setting(key string) string {
+	if info, ok := debug.ReadBuildInfo(); ok {
+		for _, s := range info.Settings {
+			if s.Key == key {
+				return s.Value
+			}
+		}
+	}
+	return ""
+}
+
+func userAgent() string {
+	return "strongroom-driver/" + buildVersion() + " (" + runtime.GOOS + "/" + runtime.GOARCH + ")"
+}
+
+func printVersion(w io.Writer) {
+	_ = json.NewEncoder(w).Encode(map[string]string{ //nolint:errchkjson // strings only
+		"BuildVersion": buildVersion(), "GitCommit": setting("vcs.revision"), "BuildDate": setting("vcs.time"),
+	})
+}
