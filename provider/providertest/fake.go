@@ -1,0 +1,188 @@
+package providertest
+
+import (
+	"context"
+	"fmt"
+	"io/fs"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"sigs.k8s.io/yaml"
+
+	"github.com/strongroom/strongroom/provider"
+)
+
+// Object is an object of the fake's store.
+type Object struct {
+	Contents string
+	Version  string
+	// Mode of the file; 0 is the default of the request.
+	Mode fs.FileMode
+}
+
+// Fake is a provider with a store in memory. The class parameter objects lists what
+// a volume holds, as the fixture of the upstream driver does:
+//
+//	objects: |
+//	  array:
+//	  - |
+//	    objectName: foo
+//
+// Its methods may be called at any time.
+type Fake struct {
+	mu        sync.Mutex
+	objects   map[string]Object
+	audiences []string
+	delay     time.Duration
+	err       error
+	calls     int
+}
+
+var _ provider.Provider = (*Fake)(nil)
+
+// NewFake returns a Fake that holds the objects foo and fookey.
+func NewFake() *Fake {
+	f := &Fake{}
+	f.Rotate(false)
+	return f
+}
+
+// Rotate sets foo to what it is before or after a rotation.
+func (f *Fake) Rotate(rotated bool) {
+	foo := Object{Contents: "secret", Version: "v1"}
+	if rotated {
+		foo = Object{Contents: "rotated", Version: "v2"}
+	}
+	key := "-----BEGIN PUBLIC KEY-----\nThis is mock key\n-----END PUBLIC KEY-----"
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.objects = map[string]Object{"foo": foo, "fookey": {Contents: key, Version: "v1"}}
+}
+
+// Put adds or replaces an object.
+func (f *Fake) Put(name string, o Object) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.objects[name] = o
+}
+
+// Delete removes an object; a class that names it can then not be mounted.
+func (f *Fake) Delete(name string) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	delete(f.objects, name)
+}
+
+// Fail makes every call fail with err, until it is nil again.
+func (f *Fake) Fail(err error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.err = err
+}
+
+// Delay makes every call take d, or until its context ends.
+func (f *Fake) Delay(d time.Duration) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.delay = d
+}
+
+// RequireTokens makes every call fail that lacks a token for one of the audiences.
+func (f *Fake) RequireTokens(audiences []string) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.audiences = audiences
+}
+
+// Calls counts the calls so far.
+func (f *Fake) Calls() int {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.calls
+}
+
+// Mount implements [provider.Provider].
+func (f *Fake) Mount(ctx context.Context, req *provider.Request) (*provider.Response, error) {
+	names, err := namesOf(req.Parameters["objects"])
+	if err != nil {
+		return nil, err
+	}
+	f.mu.Lock()
+	f.calls++
+	delay := f.delay
+	f.mu.Unlock()
+	select {
+	case <-time.After(delay):
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.err != nil {
+		return nil, f.err
+	}
+	if err := f.checkTokens(req.Tokens); err != nil {
+		return nil, err
+	}
+	return f.read(names)
+}
+
+func (f *Fake) checkTokens(tokens provider.Tokens) error {
+	missing := slices.Clone(f.audiences)
+	missing = slices.DeleteFunc(missing, func(a string) bool { return tokens[a].Value != "" })
+	if len(missing) > 0 {
+		return provider.Errorf(provider.Invalid, "no service account token for audience %s", strings.Join(missing, ", "))
+	}
+	return nil
+}
+
+func (f *Fake) read(names []string) (*provider.Response, error) {
+	resp := &provider.Response{}
+	for _, name := range names {
+		o, ok := f.objects[name]
+		if !ok {
+			return nil, provider.Errorf(provider.NotFound, "object %q does not exist", name)
+		}
+		resp.Files = append(resp.Files, provider.File{Path: name, Mode: o.Mode, Contents: []byte(o.Contents)})
+		resp.Versions = append(resp.Versions, provider.Version{ID: "secret/" + name, Version: o.Version})
+	}
+	return resp, nil
+}
+
+func namesOf(objects string) ([]string, error) {
+	var list struct {
+		Array []string `json:"array"`
+	}
+	if err := yaml.Unmarshal([]byte(objects), &list); err != nil {
+		return nil, provider.Errorf(provider.Invalid, "parse parameter objects: %w", err)
+	}
+	names := make([]string, 0, len(list.Array))
+	for i, text := range list.Array {
+		var entry struct {
+			Name string `json:"objectName"`
+		}
+		if err := yaml.Unmarshal([]byte(text), &entry); err != nil {
+			return nil, provider.Errorf(provider.Invalid, "parse item %d of parameter objects: %w", i, err)
+		}
+		if entry.Name == "" {
+			return nil, provider.Errorf(provider.Invalid, "item %d of parameter objects has no objectName", i)
+		}
+		names = append(names, entry.Name)
+	}
+	if len(names) == 0 {
+		return nil, provider.Errorf(provider.Invalid, "parameter objects names no object")
+	}
+	return names, nil
+}
+
+// KindNamed returns the kind with a name, for scripts.
+func KindNamed(name string) (provider.Kind, error) {
+	for kind := provider.Unknown; kind <= provider.Internal; kind++ {
+		if kind.String() == name {
+			return kind, nil
+		}
+	}
+	return provider.Unknown, fmt.Errorf("there is no kind of error named %q", name)
+}

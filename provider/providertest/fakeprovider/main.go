@@ -1,0 +1,98 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"io/fs"
+	"log/slog"
+	"net/http"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/strongroom/strongroom/provider"
+	"github.com/strongroom/strongroom/provider/providertest"
+)
+
+func main() {
+	addr := flag.String("control-addr", ":8080", "address of the HTTP control")
+	name := "e2e-provider"
+	fake := providertest.NewFake()
+	provider.Main(name, func(ctx context.Context, log *slog.Logger) (provider.Provider, error) {
+		s := &http.Server{Addr: *addr, Handler: control(fake), ReadHeaderTimeout: 5 * time.Second}
+		context.AfterFunc(ctx, func() { _ = s.Close() })
+		go func() {
+			if err := s.ListenAndServe(); !errors.Is(err, http.ErrServerClosed) {
+				log.Error("control", slog.String("err", err.Error()))
+			}
+		}()
+		return fake, nil
+	})
+}
+
+// control lists what a test can tell the fake. The first two are those of the
+// fixture of the upstream driver.
+func control(f *providertest.Fake) http.Handler {
+	mux := http.NewServeMux()
+	handle := func(pattern string, do func(r *http.Request) error) {
+		mux.HandleFunc(pattern, func(w http.ResponseWriter, r *http.Request) {
+			if err := do(r); err != nil {
+				http.Error(w, err.Error(), http.StatusBadRequest)
+			}
+		})
+	}
+	handle("/rotation", func(r *http.Request) error {
+		f.Rotate(r.FormValue("rotated") == "true")
+		return nil
+	})
+	handle("/validate-token-requests", func(r *http.Request) error {
+		f.RequireTokens(strings.FieldsFunc(r.FormValue("audience"), func(c rune) bool { return c == ',' }))
+		return nil
+	})
+	mux.HandleFunc("GET /calls", func(w http.ResponseWriter, _ *http.Request) { _, _ = fmt.Fprintln(w, f.Calls()) })
+	handle("PUT /object", func(r *http.Request) error { return put(f, r) })
+	handle("DELETE /object", func(r *http.Request) error {
+		f.Delete(r.URL.Query().Get("name"))
+		return nil
+	})
+	handle("PUT /fail", func(r *http.Request) error { return fail(f, r) })
+	handle("DELETE /fail", func(*http.Request) error {
+		f.Fail(nil)
+		return nil
+	})
+	handle("PUT /delay", func(r *http.Request) error {
+		d, err := time.ParseDuration(r.URL.Query().Get("for"))
+		f.Delay(d)
+		return err
+	})
+	return mux
+}
+
+// put takes the contents from the body, the rest from the query.
+func put(f *providertest.Fake, r *http.Request) error {
+	contents, err := io.ReadAll(r.Body)
+	if err != nil {
+		return err
+	}
+	query := r.URL.Query()
+	mode := uint64(0)
+	if text := query.Get("mode"); text != "" {
+		if mode, err = strconv.ParseUint(text, 8, 32); err != nil {
+			return err
+		}
+	}
+	f.Put(query.Get("name"), providertest.Object{Contents: string(contents), Version: query.Get("version"), Mode: fs.FileMode(mode)})
+	return nil
+}
+
+func fail(f *providertest.Fake, r *http.Request) error {
+	kind, err := providertest.KindNamed(r.URL.Query().Get("kind"))
+	if err != nil {
+		return err
+	}
+	f.Fail(provider.Errorf(kind, "told to fail with %s", kind))
+	return nil
+}
