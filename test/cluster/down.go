@@ -9,8 +9,8 @@ import (
 
 	"github.com/strongroom/strongroom/test/cluster/internal/cgroup"
 	"github.com/strongroom/strongroom/test/cluster/internal/node"
-	"github.com/strongroom/strongroom/test/cluster/internal/plan"
 	"github.com/strongroom/strongroom/test/internal/ground/process"
+	"github.com/strongroom/strongroom/test/internal/plan"
 )
 
 func (t *tool) down(ctx context.Context) error {

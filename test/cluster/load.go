@@ -8,7 +8,7 @@ import (
 
 	"github.com/strongroom/strongroom/test/cluster/internal/image"
 	"github.com/strongroom/strongroom/test/cluster/internal/node"
-	"github.com/strongroom/strongroom/test/cluster/internal/plan"
+	"github.com/strongroom/strongroom/test/internal/plan"
 )
 
 var errDown = errors.New("the cluster is not up")

@@ -11,9 +11,9 @@ import (
 	"syscall"
 
 	"github.com/strongroom/strongroom/test/cluster/internal/node"
-	"github.com/strongroom/strongroom/test/cluster/internal/plan"
 	"github.com/strongroom/strongroom/test/internal/ground/folder"
 	"github.com/strongroom/strongroom/test/internal/ground/step"
+	"github.com/strongroom/strongroom/test/internal/plan"
 )
 
 const usage = `usage: cluster COMMAND [flags]

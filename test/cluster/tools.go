@@ -8,9 +8,9 @@ import (
 	"path/filepath"
 	"strings"
 
-	"github.com/strongroom/strongroom/test/cluster/internal/plan"
 	"github.com/strongroom/strongroom/test/internal/ground/build"
 	"github.com/strongroom/strongroom/test/internal/ground/debian"
+	"github.com/strongroom/strongroom/test/internal/plan"
 )
 
 // version is of the Kubernetes modules in kubernetes/go.mod. A build from

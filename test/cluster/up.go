@@ -14,9 +14,9 @@ import (
 	"github.com/strongroom/strongroom/test/cluster/internal/config"
 	"github.com/strongroom/strongroom/test/cluster/internal/image"
 	"github.com/strongroom/strongroom/test/cluster/internal/node"
-	"github.com/strongroom/strongroom/test/cluster/internal/plan"
 	"github.com/strongroom/strongroom/test/internal/ground/folder"
 	"github.com/strongroom/strongroom/test/internal/ground/step"
+	"github.com/strongroom/strongroom/test/internal/plan"
 )
 
 // patience is how long a node may take to become ready. It takes 20 s on two

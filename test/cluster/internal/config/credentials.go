@@ -7,8 +7,8 @@ import (
 	"path/filepath"
 	"strings"
 
-	"github.com/strongroom/strongroom/test/cluster/internal/plan"
 	"github.com/strongroom/strongroom/test/internal/ground/pki"
+	"github.com/strongroom/strongroom/test/internal/plan"
 )
 
 // client is somebody who talks to the API server.

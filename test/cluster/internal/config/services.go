@@ -4,8 +4,8 @@ import (
 	"os/exec"
 	"path/filepath"
 
-	"github.com/strongroom/strongroom/test/cluster/internal/plan"
 	"github.com/strongroom/strongroom/test/internal/ground/process"
+	"github.com/strongroom/strongroom/test/internal/plan"
 )
 
 const etcdURL = "http://127.0.0.1:2379"

@@ -4,7 +4,7 @@ import (
 	"fmt"
 	"os"
 
-	"github.com/strongroom/strongroom/test/cluster/internal/plan"
+	"github.com/strongroom/strongroom/test/internal/plan"
 )
 
 // Write makes every file that the components of the cluster need.
@@ -93,6 +93,7 @@ localStorageCapacityIsolation: false
 evictionHard: {memory.available: 1Mi, nodefs.available: 1Mi, imagefs.available: 1Mi}
 imageGCHighThresholdPercent: 100
 imageGCLowThresholdPercent: 99
+clusterDNS: [127.0.0.1] # there is none: names fail at once, without a warning for every pod
 resolvConf: %q
 volumePluginDir: /var/lib/kubelet/volumeplugins
 syncFrequency: 10s

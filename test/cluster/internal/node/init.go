@@ -9,7 +9,7 @@ import (
 	"os/signal"
 	"syscall"
 
-	"github.com/strongroom/strongroom/test/cluster/internal/plan"
+	"github.com/strongroom/strongroom/test/internal/plan"
 )
 
 // Init is the node's first process. It furnishes the namespaces, starts the

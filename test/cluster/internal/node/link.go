@@ -11,7 +11,7 @@ import (
 	"strings"
 	"time"
 
-	"github.com/strongroom/strongroom/test/cluster/internal/plan"
+	"github.com/strongroom/strongroom/test/internal/plan"
 )
 
 const (

@@ -7,7 +7,7 @@ import (
 	"strings"
 	"syscall"
 
-	"github.com/strongroom/strongroom/test/cluster/internal/plan"
+	"github.com/strongroom/strongroom/test/internal/plan"
 )
 
 // tunables are settings of the whole machine that kubelet insists on. The node

@@ -15,8 +15,8 @@ import (
 
 	"github.com/strongroom/strongroom/test/cluster/internal/config"
 	"github.com/strongroom/strongroom/test/cluster/internal/image"
-	"github.com/strongroom/strongroom/test/cluster/internal/plan"
 	"github.com/strongroom/strongroom/test/internal/ground/process"
+	"github.com/strongroom/strongroom/test/internal/plan"
 )
 
 // Services runs the control plane and the node's own services until ctx ends.

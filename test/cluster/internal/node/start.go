@@ -9,8 +9,8 @@ import (
 	"strings"
 	"syscall"
 
-	"github.com/strongroom/strongroom/test/cluster/internal/plan"
 	"github.com/strongroom/strongroom/test/internal/ground/process"
+	"github.com/strongroom/strongroom/test/internal/plan"
 )
 
 // The hidden commands with which the tool starts itself again.

@@ -1,0 +1,116 @@
+package reviewer
+
+import (
+	"bytes"
+	"context"
+	"encoding/base64"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"strings"
+	"time"
+)
+
+const manifest = `
+apiVersion: v1
+kind: Namespace
+metadata: {name: vault-reviewer}
+---
+apiVersion: v1
+kind: ServiceAccount
+metadata: {name: vault, namespace: vault-reviewer}
+---
+apiVersion: v1
+kind: Secret
+type: kubernetes.io/service-account-token
+metadata:
+  name: vault
+  namespace: vault-reviewer
+  annotations: {kubernetes.io/service-account.name: vault}
+---
+apiVersion: rbac.authorization.k8s.io/v1
+kind: ClusterRoleBinding
+metadata: {name: vault-reviewer}
+roleRef: {apiGroup: rbac.authorization.k8s.io, kind: ClusterRole, name: "system:auth-delegator"}
+subjects: [{kind: ServiceAccount, name: vault, namespace: vault-reviewer}]
+`
+
+// Cluster is the cluster whose tokens Vault shall accept.
+type Cluster struct {
+	Kubectl    string
+	Kubeconfig string
+}
+
+// Access is what Vault needs to ask the API server.
+type Access struct {
+	Host, CA, Token string
+}
+
+// Access creates the service account, if need be, and returns its token and
+// where the API server is.
+func (c Cluster) Access(ctx context.Context) (Access, error) {
+	a, err := c.server(ctx)
+	if err != nil {
+		return a, err
+	}
+	if _, err := c.run(ctx, manifest, "apply", "--filename=-"); err != nil {
+		return a, err
+	}
+	a.Token, err = c.token(ctx)
+	return a, err
+}
+
+// token waits for the controller that fills the Secret.
+func (c Cluster) token(ctx context.Context) (string, error) {
+	ctx, cancel := context.WithTimeout(ctx, time.Minute)
+	defer cancel()
+	for {
+		out, err := c.run(ctx, "", "get", "secret", "vault", "--namespace=vault-reviewer", "--output=jsonpath={.data.token}")
+		if err == nil && len(out) > 0 {
+			b, err := base64.StdEncoding.DecodeString(string(out))
+			return string(b), err
+		}
+		select {
+		case <-ctx.Done():
+			return "", fmt.Errorf("wait for the token of vault-reviewer: %w", errors.Join(ctx.Err(), err))
+		case <-time.After(100 * time.Millisecond):
+		}
+	}
+}
+
+func (c Cluster) server(ctx context.Context) (Access, error) {
+	out, err := c.run(ctx, "", "config", "view", "--minify", "--raw", "--flatten", "--output=json")
+	if err != nil {
+		return Access{}, err
+	}
+	var view struct {
+		Clusters []struct {
+			Cluster struct {
+				Server string `json:"server"`
+				CA     []byte `json:"certificate-authority-data"`
+			} `json:"cluster"`
+		} `json:"clusters"`
+	}
+	if err := json.Unmarshal(out, &view); err != nil {
+		return Access{}, fmt.Errorf("read %s: %w", c.Kubeconfig, err)
+	}
+	if len(view.Clusters) == 0 {
+		return Access{}, fmt.Errorf("read %s: it names no cluster", c.Kubeconfig)
+	}
+	cl := view.Clusters[0].Cluster
+	return Access{Host: cl.Server, CA: string(cl.CA)}, nil
+}
+
+func (c Cluster) run(ctx context.Context, stdin string, args ...string) ([]byte, error) {
+	cmd := exec.CommandContext(ctx, c.Kubectl, args...)
+	cmd.Env = append(os.Environ(), "KUBECONFIG="+c.Kubeconfig)
+	cmd.Stdin = strings.NewReader(stdin)
+	var out, complaints bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &out, &complaints
+	if err := cmd.Run(); err != nil {
+		return nil, fmt.Errorf("kubectl %s: %w: %s", args[0], err, bytes.TrimSpace(complaints.Bytes()))
+	}
+	return out.Bytes(), nil
+}

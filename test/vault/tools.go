@@ -1,0 +1,36 @@
+package main
+
+import (
+	"context"
+
+	"github.com/strongroom/strongroom/test/internal/ground/build"
+	"github.com/strongroom/strongroom/test/vault/internal/setup"
+)
+
+func (t *tool) lock(ctx context.Context) (func(), error) {
+	return t.run.Lock(ctx, func() { t.log.Say("wait for another tool that works on %s", t.run) })
+}
+
+func (t *tool) build(ctx context.Context, _ []string) error {
+	_, err := t.binaries(ctx)
+	return err
+}
+
+// binaries builds Vault with its minimal set of engines. The module's go.mod
+// lacks what optional plugins need, so the go command may complete it: it
+// works on a copy.
+func (t *tool) binaries(ctx context.Context) (*build.Cache, error) {
+	cache, err := build.Open(t.log)
+	if err != nil {
+		return nil, err
+	}
+	return cache, cache.Need(ctx,
+		build.Set{
+			Name: "vault-plugin", Module: "vault/plugin", Binaries: []string{setup.Plugin},
+			Args: []string{"install", "-trimpath", "-ldflags", "-s -w", "tool"},
+		},
+		build.Set{
+			Name: "vault", Module: "vault/server", Binaries: []string{"vault"},
+			Args: []string{"build", "-mod=mod", "-tags", "minimal", "-trimpath", "-ldflags", "-s -w", "-o", "@BIN/vault", "github.com/hashicorp/vault"},
+		})
+}
