@@ -104,12 +104,28 @@ func (c *conn) do(ctx context.Context, r vaultclass.Read) (*reply, error) {
 	if err != nil {
 		return nil, c.failure(err, resp)
 	}
-	return parseReply(body)
+	reply, err := parseReply(body)
+	if err != nil {
+		return nil, provider.Errorf(c.badReply(), "%w", err)
+	}
+	return reply, nil
+}
+
+// loggedIn says whether the token is there; until then, every call is a login.
+func (c *conn) loggedIn() bool { return c.client.Token() != "" }
+
+// badReply is the kind of a reply that is not Vault's: at a login the address
+// leads to something else, later a class asks for a path that cannot be mounted.
+func (c *conn) badReply() provider.Kind {
+	if c.loggedIn() {
+		return provider.Invalid
+	}
+	return provider.Unavailable
 }
 
 func (c *conn) request(r vaultclass.Read) *api.Request {
 	req := c.client.NewRequest(r.Method, r.Path)
-	if c.client.Token() == "" {
+	if !c.loggedIn() {
 		req.WrapTTL = "" // VAULT_WRAP_TTL is for what is read, not for logins
 	}
 	if values, err := url.ParseQuery(r.Query); err == nil {

@@ -58,7 +58,7 @@ func (c *conn) refused(e *api.ResponseError, resp *api.Response) error {
 		ns = "; Namespace: " + n
 	}
 	return &provider.Error{
-		Kind:       kindOf(e.StatusCode),
+		Kind:       c.refusal(e),
 		RetryAfter: retryAfter(resp.Response),
 		Err:        fmt.Errorf("%s %s: Code: %d%s; Errors: * %s", e.HTTPMethod, c.clean(e.URL), e.StatusCode, c.clean(ns), c.clean(said)),
 	}
@@ -76,6 +76,19 @@ func errorWarnings(resp *api.Response) string {
 	return strings.Join(body.Warnings, "; ")
 }
 
+// refusal is the kind of a refusal. An auth method answers 400 to a token or a
+// role that it does not accept.
+func (c *conn) refusal(e *api.ResponseError) provider.Kind {
+	kind := kindOf(e.StatusCode)
+	switch {
+	case kind == provider.Invalid && e.RawError:
+		return c.badReply()
+	case kind == provider.Invalid && !c.loggedIn():
+		return provider.Denied
+	}
+	return kind
+}
+
 func kindOf(status int) provider.Kind {
 	switch {
 	case status == http.StatusUnauthorized, status == http.StatusForbidden:
@@ -90,16 +103,6 @@ func kindOf(status int) provider.Kind {
 		return provider.Unavailable
 	}
 	return provider.Invalid
-}
-
-// loginRefused makes a bad login a refusal: an auth method answers 400 to a
-// token or a role that it does not accept.
-func loginRefused(err error) error {
-	var e *provider.Error
-	if errors.As(err, &e) && e.Kind == provider.Invalid {
-		return &provider.Error{Kind: provider.Denied, RetryAfter: e.RetryAfter, Err: e.Err}
-	}
-	return err
 }
 
 func retryAfter(resp *http.Response) time.Duration {

@@ -6,6 +6,7 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"strings"
 
 	"github.com/hashicorp/vault/api"
@@ -28,10 +29,9 @@ func parseReply(body []byte) (*reply, error) {
 	if err != nil {
 		var syntax *json.SyntaxError
 		if errors.As(err, &syntax) {
-			return nil, provider.Errorf(provider.Invalid,
-				"the reply of %d bytes is not JSON from byte %d on: only paths that answer in JSON can be mounted", len(body), syntax.Offset)
+			return nil, fmt.Errorf("the reply of %d bytes is not JSON from byte %d on", len(body), syntax.Offset)
 		}
-		return nil, provider.Errorf(provider.Invalid, "the reply of %d bytes does not have the shape of Vault's JSON", len(body))
+		return nil, fmt.Errorf("the reply of %d bytes does not have the shape of Vault's JSON", len(body))
 	}
 	return &reply{secret: secret, size: len(body)}, nil
 }

@@ -101,7 +101,7 @@ func (s *session) login(ctx context.Context, mount string, token provider.Secret
 	s.conn.conceal(token)
 	r, err := s.conn.do(ctx, vaultclass.Read{Method: http.MethodPost, Path: path, Args: string(body)})
 	if err != nil {
-		return loginRefused(err)
+		return err
 	}
 	return s.accept(path, r)
 }
