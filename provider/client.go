@@ -111,7 +111,7 @@ func (c *Client) Mount(ctx context.Context, name string, req *Request) (*Respons
 // explain adds to an error what an operator needs to act on it.
 func (c *Client) explain(ctx context.Context, name string, err error) error {
 	switch {
-	case KindOf(err) == TooLarge:
+	case isOverLimit(err.Error()):
 		return fmt.Errorf("provider %q: answer is over the driver's limit of %d bytes: mount less, or raise --max-call-recv-msg-size: %w",
 			name, c.cfg.MaxResponse, err)
 	case ctx.Err() != nil:

@@ -83,7 +83,7 @@ func kindOfCode(st *status.Status) Kind {
 	case codes.Unavailable, codes.Aborted:
 		return Unavailable
 	case codes.ResourceExhausted:
-		if strings.Contains(st.Message(), "message larger than max") {
+		if isOverLimit(st.Message()) {
 			return TooLarge
 		}
 		return Throttled
@@ -96,6 +96,10 @@ func kindOfCode(st *status.Status) Kind {
 	}
 	return Unknown
 }
+
+// isOverLimit knows gRPC's words for an answer over the receiver's limit; there is
+// no code for it.
+func isOverLimit(text string) bool { return strings.Contains(text, "message larger than max") }
 
 func kindNamed(name string) Kind {
 	for kind, n := range kindNames {

@@ -1,0 +1,329 @@
+package provider_test
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/strongroom/strongroom/provider"
+)
+
+const canary = "c4n4ry-v4lue"
+
+// mountFunc is a provider made of its Mount.
+type mountFunc func(context.Context, *provider.Request) (*provider.Response, error)
+
+func (f mountFunc) Mount(ctx context.Context, req *provider.Request) (*provider.Response, error) {
+	return f(ctx, req)
+}
+
+func answer(contents string) mountFunc {
+	return func(context.Context, *provider.Request) (*provider.Response, error) {
+		return &provider.Response{
+			Files:    []provider.File{{Path: "a", Contents: []byte(contents)}},
+			Versions: []provider.Version{{ID: "a", Version: "1"}},
+		}, nil
+	}
+}
+
+// buffer is a log that may be read while it is written.
+type buffer struct {
+	mu sync.Mutex
+	b  bytes.Buffer
+}
+
+func (b *buffer) Write(p []byte) (int, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.b.Write(p)
+}
+
+func (b *buffer) String() string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.b.String()
+}
+
+// serve runs p on dir/NAME.sock until stop is called or the test ends.
+func serve(t *testing.T, dir, name string, p provider.Provider, log *slog.Logger, more ...func(*provider.Config)) (stop func()) {
+	t.Helper()
+	ctx, cancel := context.WithCancel(context.Background())
+	cfg := provider.Config{
+		Name: name, Endpoint: filepath.Join(dir, name+".sock"), SocketGID: -1, Log: log,
+		Open: func(context.Context, *slog.Logger) (provider.Provider, error) { return p, nil },
+	}
+	for _, m := range more {
+		m(&cfg)
+	}
+	done := make(chan error, 1)
+	go func() { done <- provider.Serve(ctx, cfg) }()
+	stop = sync.OnceFunc(func() {
+		cancel()
+		if err := <-done; err != nil {
+			t.Errorf("serve: %v", err)
+		}
+	})
+	t.Cleanup(stop)
+	eventually(t, func() error { return dial(cfg.Endpoint) })
+	return stop
+}
+
+func dial(path string) error {
+	conn, err := (&net.Dialer{}).DialContext(context.Background(), "unix", path)
+	if err == nil {
+		err = conn.Close()
+	}
+	return err
+}
+
+func eventually(t *testing.T, check func() error) {
+	t.Helper()
+	var err error
+	for deadline := time.Now().Add(30 * time.Second); time.Now().Before(deadline); time.Sleep(5 * time.Millisecond) {
+		if err = check(); err == nil {
+			return
+		}
+	}
+	t.Fatalf("not in 30 s: %v", err)
+}
+
+func client(t *testing.T, dirs ...string) *provider.Client {
+	t.Helper()
+	c, err := provider.NewClient(provider.ClientConfig{
+		Dirs: dirs, MaxResponse: 1 << 20, Timeout: 20 * time.Second, Concurrency: 8, Log: slog.New(slog.DiscardHandler),
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = c.Close() })
+	return c
+}
+
+func ask(c *provider.Client, name string) (string, error) {
+	resp, err := c.Mount(context.Background(), name, &provider.Request{Mode: 0o644, Tokens: provider.Tokens{"a": {Value: canary}}})
+	if err != nil {
+		return "", err
+	}
+	return fmt.Sprintf("%s %v", resp.Files[0].Contents, resp.Files[0].Mode), nil
+}
+
+func TestMountOverSocket(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	serve(t, dir, "acme", answer("one"), slog.New(slog.DiscardHandler))
+	if got, err := ask(client(t, t.TempDir(), dir), "acme"); err != nil || got != "one -rw-r--r--" {
+		t.Errorf("%q, %v", got, err)
+	}
+}
+
+func TestErrorsOverSocket(t *testing.T) {
+	t.Parallel()
+	dir, log := t.TempDir(), &buffer{}
+	p := mountFunc(func(ctx context.Context, req *provider.Request) (*provider.Response, error) {
+		switch name := req.Parameters["do"]; name {
+		case "panic":
+			panic(canary)
+		case "nil":
+			return nil, nil
+		case "large":
+			return answer(strings.Repeat("x", 2<<20))(ctx, req)
+		case "path":
+			return &provider.Response{Files: []provider.File{{Path: "../x"}}, Versions: []provider.Version{{}}}, nil
+		case "plain":
+			return nil, errors.New("plain " + strings.Repeat("y", 1<<20))
+		case "throttled":
+			return nil, &provider.Error{Kind: provider.Throttled, RetryAfter: 7 * time.Second, Err: errors.New("slow down")}
+		default:
+			for k := provider.Unknown; k <= provider.Internal; k++ {
+				if k.String() == name {
+					return nil, fmt.Errorf("wrapped: %w", provider.Errorf(k, "as told"))
+				}
+			}
+		}
+		return answer("fine")(ctx, req)
+	})
+	serve(t, dir, "acme", p, slog.New(slog.NewTextHandler(log, nil)))
+	c := client(t, dir)
+	mount := func(do string) error {
+		_, err := c.Mount(context.Background(), "acme", &provider.Request{Mode: 0o644, Parameters: map[string]string{"do": do}})
+		return err
+	}
+	for k := provider.Unknown; k <= provider.Internal; k++ {
+		if err := mount(k.String()); provider.KindOf(err) != k || !strings.Contains(err.Error(), `provider "acme": wrapped: as told`) {
+			t.Errorf("kind %v became %v: %v", k, provider.KindOf(err), err)
+		}
+	}
+	for do, want := range map[string]provider.Kind{
+		"panic": provider.Internal, "nil": provider.Internal, "large": provider.TooLarge,
+		"path": provider.Invalid, "plain": provider.Unknown, "throttled": provider.Throttled,
+	} {
+		err := mount(do)
+		if err == nil || provider.KindOf(err) != want {
+			t.Errorf("%s: %v (%v), want %v", do, err, provider.KindOf(err), want)
+		}
+		if len(err.Error()) > 5000 {
+			t.Errorf("%s: the error has %d bytes", do, len(err.Error()))
+		}
+	}
+	var e *provider.Error
+	if err := mount("throttled"); !errors.As(err, &e) || e.RetryAfter != 7*time.Second {
+		t.Errorf("retry after %+v", e)
+	}
+	if err := mount("fine"); err != nil {
+		t.Errorf("after all that: %v", err)
+	}
+	if strings.Contains(log.String(), canary) {
+		t.Error("the log shows what a panic said")
+	}
+}
+
+func TestProviderComesGoesAndMoves(t *testing.T) {
+	t.Parallel()
+	legacy, dir := t.TempDir(), t.TempDir()
+	c := client(t, legacy, dir)
+	_, err := ask(c, "acme")
+	if err == nil || !strings.Contains(err.Error(), `error connecting to provider "acme": provider not found`) {
+		t.Fatalf("without a provider: %v", err)
+	}
+	// A dead socket in the directory that is searched first hides nothing.
+	dead, err := (&net.ListenConfig{}).Listen(context.Background(), "unix", filepath.Join(legacy, "acme.sock"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	dead.(*net.UnixListener).SetUnlinkOnClose(false)
+	if err := dead.Close(); err != nil {
+		t.Fatal(err)
+	}
+	for i, where := range []string{dir, dir, legacy, dir} {
+		stop := serve(t, where, "acme", answer(fmt.Sprint(i)), slog.New(slog.DiscardHandler))
+		eventually(t, func() error { // a try may still meet the connection that just broke
+			got, err := ask(c, "acme")
+			if err == nil && !strings.HasPrefix(got, fmt.Sprint(i)) {
+				err = fmt.Errorf("got %q", got)
+			}
+			return err
+		})
+		stop()
+	}
+	if _, err = ask(c, "acme"); err == nil || provider.KindOf(err) != provider.Unavailable {
+		t.Errorf("after the provider has gone: %v (%v)", err, provider.KindOf(err))
+	}
+}
+
+func TestDeadlineAndCancel(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	hang := mountFunc(func(ctx context.Context, _ *provider.Request) (*provider.Response, error) {
+		<-ctx.Done()
+		return nil, ctx.Err()
+	})
+	serve(t, dir, "acme", hang, slog.New(slog.DiscardHandler))
+	c := client(t, dir)
+	ctx, cancel := context.WithTimeout(context.Background(), 100*time.Millisecond)
+	defer cancel()
+	_, err := c.Mount(ctx, "acme", &provider.Request{Mode: 0o644})
+	if provider.KindOf(err) != provider.Timeout || !strings.Contains(err.Error(), "did not answer in time") {
+		t.Errorf("%v (%v)", err, provider.KindOf(err))
+	}
+}
+
+func TestBadNames(t *testing.T) {
+	t.Parallel()
+	c := client(t, t.TempDir())
+	for _, name := range []string{"", "../x", "a/b", "a b", strings.Repeat("a", 31)} {
+		if _, err := ask(c, name); provider.KindOf(err) != provider.Invalid {
+			t.Errorf("%q: %v", name, err)
+		}
+	}
+}
+
+func TestSocket(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	path := filepath.Join(dir, "acme.sock")
+	gid := func(c *provider.Config) { c.SocketGID = os.Getgid() }
+	stop := serve(t, dir, "acme", answer("1"), slog.New(slog.DiscardHandler))
+	eventually(t, func() error { return checkMode(path, 0o600) })
+	serve(t, dir, "acme", answer("2"), slog.New(slog.DiscardHandler), gid) // a successor takes over
+	eventually(t, func() error { return checkMode(path, 0o660) })
+	stop()
+	if got, err := ask(client(t, dir), "acme"); err != nil || !strings.HasPrefix(got, "2") {
+		t.Errorf("after the first stopped: %q, %v", got, err)
+	}
+	if err := os.Mkdir(filepath.Join(dir, "x.sock"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	err := provider.Serve(context.Background(), provider.Config{
+		Name: "x", Endpoint: filepath.Join(dir, "x.sock"), SocketGID: -1, Log: slog.New(slog.DiscardHandler),
+		Open: func(context.Context, *slog.Logger) (provider.Provider, error) { return answer(""), nil },
+	})
+	if err == nil || !strings.Contains(err.Error(), "a directory is in the way") {
+		t.Errorf("%v", err)
+	}
+}
+
+func checkMode(path string, want fs.FileMode) error {
+	info, err := os.Lstat(path)
+	if err == nil && info.Mode().Perm() != want {
+		err = fmt.Errorf("mode %v, want %v", info.Mode(), want)
+	}
+	return err
+}
+
+func TestHealthAndMetrics(t *testing.T) {
+	t.Parallel()
+	l, err := (&net.ListenConfig{}).Listen(context.Background(), "tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	addr := l.Addr().String()
+	if err := l.Close(); err != nil {
+		t.Fatal(err)
+	}
+	dir := t.TempDir()
+	serve(t, dir, "acme", answer("1"), slog.New(slog.DiscardHandler), func(c *provider.Config) { c.HealthAddr = addr })
+	if _, err := ask(client(t, dir), "acme"); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, func() error { return get("http://"+addr+"/health/ready", "") })
+	if err := get("http://"+addr+"/metrics", `strongroom_provider_mount_duration_seconds_count{kind="OK",provider="acme"} 1`); err != nil {
+		t.Error(err)
+	}
+	if err := os.Remove(filepath.Join(dir, "acme.sock")); err != nil {
+		t.Fatal(err)
+	}
+	if err := get("http://"+addr+"/health/ready", ""); err == nil {
+		t.Error("ready although the socket is gone")
+	}
+}
+
+func get(url, want string) error {
+	req, err := http.NewRequestWithContext(context.Background(), http.MethodGet, url, nil)
+	if err != nil {
+		return err
+	}
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = resp.Body.Close() }()
+	var body bytes.Buffer
+	if _, err := body.ReadFrom(resp.Body); err != nil {
+		return err
+	}
+	if resp.StatusCode != http.StatusOK || !strings.Contains(body.String(), want) {
+		return fmt.Errorf("%s: %s %.2000s", url, resp.Status, body.String())
+	}
+	return nil
+}
