@@ -2,9 +2,9 @@ package main
 
 import (
 	"context"
+	"errors"
 	"os"
 	"path/filepath"
-	"syscall"
 	"time"
 
 	"github.com/strongroom/strongroom/test/cluster/internal/cgroup"
@@ -49,16 +49,26 @@ func (t *tool) remove(ctx context.Context, c plan.Cluster) error {
 
 // clean removes a cluster that did not come up. The logs of a failure are
 // kept; of one that was interrupted, nothing.
-func (t *tool) clean(c plan.Cluster, keep bool) error {
-	if keep {
+func (t *tool) clean(ctx context.Context, c plan.Cluster) error {
+	if ctx.Err() == nil {
 		kept := filepath.Join(os.TempDir(), "strongroom-log-"+c.Run.ID())
-		_ = os.RemoveAll(kept)
-		if err := os.CopyFS(kept, os.DirFS(c.Run.Path("log"))); err == nil {
+		if err := keep(c.Run.Path("log"), kept); err == nil {
 			t.log.Say("the logs are in %s", kept)
 		}
 	}
-	t.log.Say("remove what was started")
-	return t.remove(context.WithoutCancel(context.TODO()), c)
+	return t.log.Do("remove what was started", func() error {
+		return t.remove(context.WithoutCancel(ctx), c)
+	})
+}
+
+func keep(logs, kept string) error {
+	if err := os.RemoveAll(kept); err != nil {
+		return err
+	}
+	if err := os.Mkdir(kept, 0o700); err != nil {
+		return err
+	}
+	return os.CopyFS(kept, os.DirFS(logs))
 }
 
 func (t *tool) lock(ctx context.Context) (func(), error) {
@@ -67,7 +77,7 @@ func (t *tool) lock(ctx context.Context) (func(), error) {
 
 func needRoot() error {
 	if os.Geteuid() != 0 {
-		return &os.SyscallError{Syscall: "make namespaces", Err: syscall.EPERM}
+		return errors.New("only root can make the namespaces of a node")
 	}
 	return nil
 }

@@ -46,7 +46,7 @@ func (t *tool) up(ctx context.Context, args []string) error {
 		return err
 	}
 	if err := t.start(ctx, want); err != nil {
-		return errors.Join(err, t.clean(want, ctx.Err() == nil))
+		return errors.Join(err, t.clean(ctx, want))
 	}
 	t.log.Say("up: export KUBECONFIG=%s", want.Kubeconfig())
 	return nil

@@ -2,6 +2,9 @@ package main
 
 import (
 	"context"
+	"fmt"
+	"os"
+	"os/exec"
 
 	"github.com/strongroom/strongroom/test/internal/ground/build"
 	"github.com/strongroom/strongroom/test/vault/internal/setup"
@@ -14,6 +17,18 @@ func (t *tool) lock(ctx context.Context) (func(), error) {
 func (t *tool) build(ctx context.Context, _ []string) error {
 	_, err := t.binaries(ctx)
 	return err
+}
+
+// kubectl is the one of the test cluster, or else the user's.
+func kubectl(cache *build.Cache) (string, error) {
+	if _, err := os.Stat(cache.Bin("kubectl")); err == nil {
+		return cache.Bin("kubectl"), nil
+	}
+	path, err := exec.LookPath("kubectl")
+	if err != nil {
+		return "", fmt.Errorf("%w; install it or build it with test/cluster", err)
+	}
+	return path, nil
 }
 
 // binaries builds Vault with its minimal set of engines. The module's go.mod

@@ -67,7 +67,7 @@ func (t *tool) up(ctx context.Context, args []string) error {
 // choose says where Vault shall listen and which cluster it shall ask.
 func (t *tool) choose(ctx context.Context, listen string) (server.Server, reviewer.Cluster, error) {
 	var s server.Server
-	kube := reviewer.Cluster{Kubeconfig: os.Getenv("KUBECONFIG")}
+	kube := reviewer.Cluster{Kubeconfig: os.Getenv("KUBECONFIG"), Cache: t.run.Path("kubectl")}
 	c, err := plan.Load(t.cluster)
 	up := err == nil
 	switch {
@@ -93,13 +93,15 @@ func (t *tool) choose(ctx context.Context, listen string) (server.Server, review
 	if err != nil {
 		return s, kube, err
 	}
-	kube.Kubectl = cache.Bin("kubectl")
+	if kube.Kubectl, err = kubectl(cache); err != nil {
+		return s, kube, err
+	}
 	s = server.Server{Run: t.run, Listen: listen, Binary: cache.Bin("vault"), Plugins: bin}
 	return s, kube, nil
 }
 
 func (t *tool) bring(ctx context.Context, s server.Server, kube reviewer.Cluster) error {
-	if err := t.start(s); err != nil {
+	if err := t.start(ctx, s); err != nil {
 		return err
 	}
 	c, err := api.New(s.URL(), s.CA())
@@ -134,7 +136,7 @@ func (t *tool) bring(ctx context.Context, s server.Server, kube reviewer.Cluster
 
 // start starts the server unless it runs. One that was never completely
 // written is written again.
-func (t *tool) start(s server.Server) error {
+func (t *tool) start(ctx context.Context, s server.Server) error {
 	have, err := server.Load(s.Run)
 	switch {
 	case err == nil && have.Listen != s.Listen:
@@ -148,6 +150,9 @@ func (t *tool) start(s server.Server) error {
 		if err := s.Write(); err != nil {
 			return err
 		}
+	}
+	if err := s.Stop(ctx); err != nil { // plugins of a server that was killed
+		return err
 	}
 	return s.Start()
 }

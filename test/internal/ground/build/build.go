@@ -8,6 +8,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"syscall"
+	"time"
 
 	"github.com/strongroom/strongroom/test/internal/ground/step"
 )
@@ -98,6 +99,8 @@ func (c *Cache) compile(ctx context.Context, s Set, dir string) error {
 	cmd := exec.CommandContext(ctx, "go", c.args(s)...)
 	cmd.Dir = dir
 	cmd.Env = append(os.Environ(), "CGO_ENABLED=0", "GOWORK=off", "GOBIN="+filepath.Join(c.Dir, "bin"))
+	cmd.Cancel = func() error { return cmd.Process.Signal(syscall.SIGINT) } // it stops its compilers
+	cmd.WaitDelay = 10 * time.Second
 	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGTERM}
 	out, err := cmd.CombinedOutput()
 	if err != nil {

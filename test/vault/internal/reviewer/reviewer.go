@@ -41,6 +41,7 @@ subjects: [{kind: ServiceAccount, name: vault, namespace: vault-reviewer}]
 type Cluster struct {
 	Kubectl    string
 	Kubeconfig string
+	Cache      string // folder for kubectl
 }
 
 // Access is what Vault needs to ask the API server.
@@ -105,7 +106,7 @@ func (c Cluster) server(ctx context.Context) (Access, error) {
 
 func (c Cluster) run(ctx context.Context, stdin string, args ...string) ([]byte, error) {
 	cmd := exec.CommandContext(ctx, c.Kubectl, args...)
-	cmd.Env = append(os.Environ(), "KUBECONFIG="+c.Kubeconfig)
+	cmd.Env = append(os.Environ(), "KUBECONFIG="+c.Kubeconfig, "KUBECACHEDIR="+c.Cache)
 	cmd.Stdin = strings.NewReader(stdin)
 	var out, complaints bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &complaints

@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"github.com/strongroom/strongroom/test/internal/ground/folder"
@@ -121,10 +122,20 @@ func writeJSON(path string, v any) error {
 	return os.WriteFile(path, append(b, '\n'), 0o600)
 }
 
-// Running says whether a process of the server is there.
+// Running says whether the server's process is there. A plugin outlives a
+// server that was killed; it does not count.
 func (s Server) Running() bool {
 	pids, err := process.Find(string(s.Run))
-	return err == nil && len(pids) > 0
+	if err != nil {
+		return false
+	}
+	for _, pid := range pids {
+		exe, err := os.Readlink(fmt.Sprintf("/proc/%d/exe", pid))
+		if err == nil && strings.TrimSuffix(filepath.Base(exe), " (deleted)") == filepath.Base(s.Binary) {
+			return true
+		}
+	}
+	return false
 }
 
 // Start starts the server, sealed as it always is then.

@@ -1,0 +1,269 @@
+//go:build node
+
+// These tests bring real nodes up, so they want root and a minute or two:
+//
+//	go test -tags=node ./cluster
+package main
+
+import (
+	"bytes"
+	"fmt"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/strongroom/strongroom/test/cluster/internal/cgroup"
+	"github.com/strongroom/strongroom/test/cluster/internal/node"
+	"github.com/strongroom/strongroom/test/internal/ground/folder"
+	"github.com/strongroom/strongroom/test/internal/ground/process"
+	"github.com/strongroom/strongroom/test/internal/plan"
+)
+
+// deadline is for what takes a second or twenty on an idle machine.
+const deadline = 4 * time.Minute
+
+// ground is a cluster of a test's own, beside one that may be up.
+type ground struct {
+	*testing.T
+	tool string
+	c    plan.Cluster
+}
+
+func newGround(t *testing.T) *ground {
+	t.Helper()
+	if os.Geteuid() != 0 {
+		t.Fatal("these tests want root")
+	}
+	dir := t.TempDir()
+	g := &ground{T: t, tool: filepath.Join(dir, "cluster"), c: plan.Cluster{Run: folder.Folder(filepath.Join(dir, "run"))}}
+	if out, err := exec.Command("go", "build", "-o", g.tool, ".").CombinedOutput(); err != nil {
+		t.Fatalf("build the tool: %v\n%s", err, out)
+	}
+	t.Cleanup(func() { _ = g.command("down").Run() })
+	return g
+}
+
+func (g *ground) command(args ...string) *exec.Cmd {
+	cmd := exec.Command(g.tool, args...)
+	cmd.Env = append(os.Environ(), "STRONGROOM_RUN="+string(g.c.Run))
+	return cmd
+}
+
+func (g *ground) upArgs() []string { return []string{"up", "--network=10.203.0.0/16"} }
+
+// must runs the tool and returns what it said.
+func (g *ground) must(args ...string) string {
+	g.Helper()
+	out, err := g.command(args...).CombinedOutput()
+	if err != nil {
+		g.Fatalf("cluster %s: %v\n%s", args[0], err, out)
+	}
+	return string(out)
+}
+
+func (g *ground) await(what string, yes func() bool) {
+	g.Helper()
+	for end := time.Now().Add(deadline); !yes(); time.Sleep(2 * time.Millisecond) {
+		if time.Now().After(end) {
+			g.Fatalf("waited in vain until %s", what)
+		}
+	}
+}
+
+func TestKilledDuringUp(t *testing.T) {
+	moments := []struct {
+		name string
+		when func(g *ground) bool
+	}{
+		{"folder made", func(g *ground) bool { return g.c.Run.Exists() }},
+		{"cgroup made", func(g *ground) bool { return len(g.cgroups()) > 0 }},
+		{"first process started", func(g *ground) bool { return node.Pid(g.c.Node(1)) != 0 }},
+		{"cable laid", func(g *ground) bool { return g.cable() }},
+		{"API server started", func(g *ground) bool { return exists(g.c.Logs("kube-apiserver")) }},
+		{"kubelet started", func(g *ground) bool { return exists(g.c.Logs("node-1-kubelet")) }},
+	}
+	for _, m := range moments {
+		t.Run(m.name, func(t *testing.T) {
+			g := newGround(t)
+			up := g.command(g.upArgs()...)
+			if err := up.Start(); err != nil {
+				t.Fatal(err)
+			}
+			g.await(m.name, func() bool { return m.when(g) })
+			_ = up.Process.Kill()
+			_ = up.Wait()
+			g.must("down")
+			g.nothingLeft(nil)
+		})
+	}
+}
+
+func TestInterruptedDuringUp(t *testing.T) {
+	g := newGround(t)
+	up := g.command(g.upArgs()...)
+	if err := up.Start(); err != nil {
+		t.Fatal(err)
+	}
+	g.await("the API server starts", func() bool { return exists(g.c.Logs("kube-apiserver")) })
+	spaces := g.namespaces()
+	if err := up.Process.Signal(os.Interrupt); err != nil {
+		t.Fatal(err)
+	}
+	if err := up.Wait(); err == nil {
+		t.Error("an interrupted up said that all is well")
+	}
+	g.nothingLeft(spaces)
+}
+
+func TestLife(t *testing.T) {
+	g := newGround(t)
+	g.must(g.upArgs()...)
+	g.must("status")
+	if out := g.must(g.upArgs()...); !strings.Contains(out, "already up") {
+		t.Errorf("the second up said %q", out)
+	}
+	spaces := g.namespaces()
+	if err := syscall.Kill(node.Pid(g.c.Node(1)), syscall.SIGKILL); err != nil {
+		t.Fatal(err)
+	}
+	g.await("the kernel has cleaned up", func() bool { return len(g.marked()) == 0 && !g.cable() })
+	if err := g.command("status").Run(); err == nil {
+		t.Error("status calls a dead cluster healthy")
+	}
+	g.must(g.upArgs()...) // heals
+	g.runPod()
+	spaces = append(spaces, g.namespaces()...)
+	g.must("down")
+	g.nothingLeft(spaces)
+	g.must("down") // once more does no harm
+}
+
+// runPod runs a pod, so that there are containers, cgroups and mounts for down
+// to remove.
+func (g *ground) runPod() {
+	g.Helper()
+	c, err := plan.Load(g.c.Run)
+	if err != nil {
+		g.Fatal(err)
+	}
+	for _, args := range [][]string{
+		{"run", "pod", "--image=busybox:stable", "--", "sleep", "1000"},
+		{"wait", "--for=condition=Ready", "pod/pod", "--timeout=2m"},
+	} {
+		if out, err := kubectl(g.Context(), c, args...); err != nil {
+			g.Fatalf("kubectl %s: %v: %s", args[0], err, out)
+		}
+	}
+}
+
+// nothingLeft fails the test for whatever there still is of the cluster. Dying
+// takes the kernel a moment.
+func (g *ground) nothingLeft(spaces []string) {
+	g.Helper()
+	var left []string
+	end := time.Now().Add(10 * time.Second)
+	for time.Now().Before(end) {
+		if left = g.left(spaces); len(left) == 0 {
+			return
+		}
+		time.Sleep(50 * time.Millisecond)
+	}
+	g.Errorf("left behind:\n%s", strings.Join(left, "\n"))
+}
+
+func (g *ground) left(spaces []string) []string {
+	left := append(g.marked(), g.cgroups()...)
+	left = append(left, g.mounts()...)
+	if g.cable() {
+		left = append(left, "network interface "+g.c.Link())
+	}
+	if exists(string(g.c.Run)) {
+		left = append(left, "run folder "+string(g.c.Run))
+	}
+	for _, s := range spaces {
+		if held, _ := filepath.Glob("/proc/[0-9]*/ns/*"); contains(held, s) {
+			left = append(left, "namespace "+s)
+		}
+	}
+	return left
+}
+
+func (g *ground) marked() []string {
+	var all []string
+	pids, err := process.Find(string(g.c.Run))
+	if err != nil {
+		g.Fatal(err)
+	}
+	inside, err := cgroup.Processes(g.c.Cgroup())
+	if err != nil {
+		g.Fatal(err)
+	}
+	for _, pid := range append(pids, inside...) {
+		b, _ := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", pid))
+		all = append(all, fmt.Sprintf("process %d %s", pid, bytes.ReplaceAll(b, []byte{0}, []byte(" "))))
+	}
+	return all
+}
+
+func (g *ground) cgroups() []string {
+	var all []string
+	for _, pattern := range []string{"/sys/fs/cgroup/", "/sys/fs/cgroup/*/"} {
+		found, _ := filepath.Glob(pattern + g.c.Cgroup())
+		all = append(all, found...)
+	}
+	return all
+}
+
+// mounts looks into every mount namespace that a process is in.
+func (g *ground) mounts() []string {
+	var all []string
+	files, _ := filepath.Glob("/proc/[0-9]*/mountinfo")
+	for _, f := range files {
+		b, _ := os.ReadFile(f)
+		if bytes.Contains(b, []byte(g.c.Run)) {
+			all = append(all, "mounts in "+f)
+		}
+	}
+	return all
+}
+
+// namespaces returns those of the node's first process.
+func (g *ground) namespaces() []string {
+	g.Helper()
+	var all []string
+	for _, kind := range []string{"pid", "mnt", "net", "uts", "ipc"} {
+		s, err := os.Readlink(fmt.Sprintf("/proc/%d/ns/%s", node.Pid(g.c.Node(1)), kind))
+		if err != nil {
+			g.Fatal(err)
+		}
+		if own, _ := os.Readlink("/proc/self/ns/" + kind); s == own {
+			g.Fatalf("the node shares %s with the machine", s)
+		}
+		all = append(all, s)
+	}
+	return all
+}
+
+func (g *ground) cable() bool {
+	_, err := net.InterfaceByName(g.c.Link())
+	return err == nil
+}
+
+func contains(links []string, target string) bool {
+	for _, l := range links {
+		if t, err := os.Readlink(l); err == nil && t == target {
+			return true
+		}
+	}
+	return false
+}
+
+func exists(path string) bool {
+	_, err := os.Stat(path)
+	return err == nil
+}
