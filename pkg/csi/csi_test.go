@@ -1,0 +1,321 @@
+package csi_test
+
+import (
+	"bytes"
+	"context"
+	"log/slog"
+	"net"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/container-storage-interface/spec/lib/go/csi"
+	"github.com/google/go-cmp/cmp"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/credentials/insecure"
+	"google.golang.org/grpc/status"
+
+	sut "github.com/strongroom/strongroom/pkg/csi"
+	"github.com/strongroom/strongroom/pkg/rotation"
+	"github.com/strongroom/strongroom/provider"
+)
+
+const (
+	canary = "c4n4ry-v4lue"
+	target = "/var/lib/kubelet/pods/uid-1/volumes/kubernetes.io~csi/secrets/mount"
+	// sha256("uid-1" + "secrets")
+	volumeID = "csi-a6c970caee5cd8f948b03753322bb4387a975639a79681246d20295ab31080fb"
+)
+
+// recorder is Volumes that remember what they were asked.
+type recorder struct {
+	mu        sync.Mutex
+	published []rotation.Volume
+	removed   []string
+	err       error
+	boom      bool
+}
+
+func (r *recorder) Publish(_ context.Context, v rotation.Volume) error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.boom {
+		panic(canary)
+	}
+	r.published = append(r.published, v)
+	return r.err
+}
+
+func (r *recorder) Unpublish(_ context.Context, id provider.VolumeID, target string) error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.removed = append(r.removed, string(id)+" "+target)
+	return r.err
+}
+
+type buffer struct {
+	mu sync.Mutex
+	b  bytes.Buffer
+}
+
+func (b *buffer) Write(p []byte) (int, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.b.Write(p)
+}
+
+func (b *buffer) String() string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.b.String()
+}
+
+// start serves volumes on a real socket and returns a client of it, and the log.
+func start(t *testing.T, volumes sut.Volumes) (*grpc.ClientConn, *buffer) {
+	t.Helper()
+	path, log := filepath.Join(t.TempDir(), "csi.sock"), &buffer{}
+	s, err := sut.New(sut.Config{
+		Endpoint: "unix://" + path, DriverName: "secrets-store.csi.k8s.io", Version: "v1", NodeID: "node-1", Volumes: volumes,
+		Log: slog.New(slog.NewTextHandler(log, &slog.HandlerOptions{Level: slog.LevelDebug})),
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	l, err := s.Listen(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan error, 1)
+	go func() { done <- s.Serve(ctx, l) }()
+	conn, err := grpc.NewClient("unix://"+path, grpc.WithTransportCredentials(insecure.NewCredentials()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		_ = conn.Close()
+		cancel()
+		if err := <-done; err != nil {
+			t.Errorf("serve: %v", err)
+		}
+	})
+	if err := s.Probe(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	return conn, log
+}
+
+func publishRequest() *csi.NodePublishVolumeRequest {
+	return &csi.NodePublishVolumeRequest{
+		VolumeId: volumeID, TargetPath: target, Readonly: true,
+		VolumeCapability: &csi.VolumeCapability{AccessType: &csi.VolumeCapability_Mount{Mount: &csi.VolumeCapability_MountVolume{}}},
+		VolumeContext: map[string]string{
+			"secretProviderClass":                      "db",
+			"csi.storage.k8s.io/pod.name":              "web-0",
+			"csi.storage.k8s.io/pod.namespace":         "shop",
+			"csi.storage.k8s.io/pod.uid":               "uid-1",
+			"csi.storage.k8s.io/serviceAccount.name":   "web",
+			"csi.storage.k8s.io/ephemeral":             "true",
+			"csi.storage.k8s.io/serviceAccount.tokens": tokens("context"),
+		},
+	}
+}
+
+func tokens(which string) string {
+	return `{"vault":{"token":"` + canary + which + `","expirationTimestamp":"2026-01-02T03:04:05Z"}}`
+}
+
+func TestPublishTranslates(t *testing.T) {
+	t.Parallel()
+	r := &recorder{}
+	conn, log := start(t, r)
+	req := publishRequest()
+	req.Secrets = map[string]string{"csi.storage.k8s.io/serviceAccount.tokens": tokens("secrets"), "password": canary}
+	req.VolumeContext["role"] = "x"
+	req.VolumeContext["providerName"] = "old"
+	req.VolumeCapability.GetMount().VolumeMountGroup = "1000"
+	if _, err := csi.NewNodeClient(conn).NodePublishVolume(t.Context(), req); err != nil {
+		t.Fatal(err)
+	}
+	want := []rotation.Volume{{
+		ID: volumeID, Target: target, Class: "db", Attributes: map[string]string{"role": "x"}, GID: 1000,
+		Pod:     provider.Pod{Name: "web-0", Namespace: "shop", UID: "uid-1", ServiceAccount: "web"},
+		Tokens:  provider.Tokens{"vault": {Value: canary + "secrets", Expires: time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)}},
+		Secrets: map[string]provider.Secret{"password": canary},
+	}}
+	if diff := cmp.Diff(want, r.published, cmp.Comparer(func(a, b provider.Secret) bool { return string(a) == string(b) })); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+	if strings.Contains(log.String(), canary) || !strings.Contains(log.String(), "NodePublishVolume") {
+		t.Errorf("log: %s", log)
+	}
+}
+
+func TestPublishRefuses(t *testing.T) {
+	t.Parallel()
+	r := &recorder{}
+	conn, log := start(t, r)
+	for want, change := range map[string]func(*csi.NodePublishVolumeRequest){
+		"volume capability is missing":  func(r *csi.NodePublishVolumeRequest) { r.VolumeCapability = nil },
+		"volume id is missing":          func(r *csi.NodePublishVolumeRequest) { r.VolumeId = "" },
+		"target path is missing":        func(r *csi.NodePublishVolumeRequest) { r.TargetPath = "" },
+		"not absolute and clean":        func(r *csi.NodePublishVolumeRequest) { r.TargetPath = strings.ReplaceAll(target, "pods", "pods/..") },
+		"volume context is missing":     func(r *csi.NodePublishVolumeRequest) { r.VolumeContext = nil },
+		"attribute secretProviderClass": func(r *csi.NodePublishVolumeRequest) { delete(r.VolumeContext, "secretProviderClass") },
+		"podInfoOnMount: true":          func(r *csi.NodePublishVolumeRequest) { delete(r.VolumeContext, "csi.storage.k8s.io/pod.name") },
+		"must be read-only":             func(r *csi.NodePublishVolumeRequest) { r.Readonly = false },
+		"does not agree with":           func(r *csi.NodePublishVolumeRequest) { r.VolumeContext["csi.storage.k8s.io/pod.uid"] = "uid-2" },
+		"is not that of a pod's CSI":    func(r *csi.NodePublishVolumeRequest) { r.TargetPath = "/tmp/x" },
+		"is not that of volume":         func(r *csi.NodePublishVolumeRequest) { r.VolumeId = "csi-1" },
+		"parse service account tokens": func(r *csi.NodePublishVolumeRequest) {
+			r.VolumeContext["csi.storage.k8s.io/serviceAccount.tokens"] = canary
+		},
+		"is not a group id": func(r *csi.NodePublishVolumeRequest) { r.VolumeCapability.GetMount().VolumeMountGroup = "-1" },
+	} {
+		req := publishRequest()
+		change(req)
+		_, err := csi.NewNodeClient(conn).NodePublishVolume(t.Context(), req)
+		if status.Code(err) != codes.InvalidArgument || !strings.Contains(err.Error(), want) {
+			t.Errorf("want %q: %v", want, err)
+		}
+		if strings.Contains(err.Error(), canary) {
+			t.Errorf("a token shows: %v", err)
+		}
+	}
+	if len(r.published) != 0 {
+		t.Errorf("%d calls got through", len(r.published))
+	}
+	if strings.Contains(log.String(), canary) {
+		t.Error("the log shows a token")
+	}
+}
+
+func TestCodes(t *testing.T) {
+	t.Parallel()
+	r := &recorder{}
+	conn, _ := start(t, r)
+	for kind, want := range map[provider.Kind]codes.Code{
+		provider.Unknown: codes.Unknown, provider.Invalid: codes.InvalidArgument, provider.NotFound: codes.NotFound,
+		provider.Denied: codes.PermissionDenied, provider.Unavailable: codes.Unavailable, provider.Throttled: codes.ResourceExhausted,
+		provider.Timeout: codes.DeadlineExceeded, provider.Busy: codes.Aborted, provider.TooLarge: codes.ResourceExhausted,
+		provider.Internal: codes.Internal,
+	} {
+		r.err = provider.Errorf(kind, "as told")
+		if _, err := csi.NewNodeClient(conn).NodePublishVolume(t.Context(), publishRequest()); status.Code(err) != want {
+			t.Errorf("publish: %v became %v", kind, err)
+		}
+		req := &csi.NodeUnpublishVolumeRequest{VolumeId: volumeID, TargetPath: target}
+		if _, err := csi.NewNodeClient(conn).NodeUnpublishVolume(t.Context(), req); status.Code(err) != want {
+			t.Errorf("unpublish: %v became %v", kind, err)
+		}
+	}
+}
+
+func TestPanicIsAnError(t *testing.T) {
+	t.Parallel()
+	conn, log := start(t, &recorder{boom: true})
+	for range 2 {
+		_, err := csi.NewNodeClient(conn).NodePublishVolume(t.Context(), publishRequest())
+		if status.Code(err) != codes.Internal || strings.Contains(err.Error(), canary) {
+			t.Errorf("%v", err)
+		}
+	}
+	if strings.Contains(log.String(), canary) {
+		t.Error("the log shows what the panic said")
+	}
+}
+
+func TestUnpublish(t *testing.T) {
+	t.Parallel()
+	r := &recorder{}
+	conn, _ := start(t, r)
+	for _, bad := range []*csi.NodeUnpublishVolumeRequest{{VolumeId: "a"}, {TargetPath: "/a"}} {
+		if _, err := csi.NewNodeClient(conn).NodeUnpublishVolume(t.Context(), bad); status.Code(err) != codes.InvalidArgument {
+			t.Errorf("%v: %v", bad, err)
+		}
+	}
+	req := &csi.NodeUnpublishVolumeRequest{VolumeId: "any", TargetPath: "/any"}
+	if _, err := csi.NewNodeClient(conn).NodeUnpublishVolume(t.Context(), req); err != nil {
+		t.Error(err)
+	}
+	if diff := cmp.Diff([]string{"any /any"}, r.removed); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+}
+
+// What kubelet is told of the driver. (driver-contract 3.1 to 3.3)
+func TestWhatTheDriverSaysOfItself(t *testing.T) {
+	t.Parallel()
+	conn, _ := start(t, &recorder{})
+	ctx := t.Context()
+	info, err := csi.NewIdentityClient(conn).GetPluginInfo(ctx, &csi.GetPluginInfoRequest{})
+	if err != nil || info.GetName() != "secrets-store.csi.k8s.io" || info.GetVendorVersion() != "v1" {
+		t.Errorf("%v, %v", info, err)
+	}
+	plugin, err := csi.NewIdentityClient(conn).GetPluginCapabilities(ctx, &csi.GetPluginCapabilitiesRequest{})
+	if err != nil || len(plugin.GetCapabilities()) != 1 ||
+		plugin.GetCapabilities()[0].GetService().GetType() != csi.PluginCapability_Service_CONTROLLER_SERVICE {
+		t.Errorf("%v, %v", plugin, err)
+	}
+	controller, err := csi.NewControllerClient(conn).ControllerGetCapabilities(ctx, &csi.ControllerGetCapabilitiesRequest{})
+	if err != nil || len(controller.GetCapabilities()) != 1 {
+		t.Errorf("%v, %v", controller, err)
+	}
+	if _, err := csi.NewControllerClient(conn).CreateVolume(ctx, &csi.CreateVolumeRequest{}); status.Code(err) != codes.Unimplemented {
+		t.Errorf("CreateVolume: %v", err)
+	}
+	node, err := csi.NewNodeClient(conn).NodeGetInfo(ctx, &csi.NodeGetInfoRequest{})
+	if err != nil || node.GetNodeId() != "node-1" || node.GetAccessibleTopology() != nil || node.GetMaxVolumesPerNode() != 0 {
+		t.Errorf("%v, %v", node, err)
+	}
+	can, err := csi.NewNodeClient(conn).NodeGetCapabilities(ctx, &csi.NodeGetCapabilitiesRequest{})
+	if err != nil || len(can.GetCapabilities()) != 2 {
+		t.Errorf("%v, %v", can, err)
+	}
+	_, err = csi.NewNodeClient(conn).NodeGetVolumeStats(ctx, &csi.NodeGetVolumeStatsRequest{})
+	if status.Code(err) != codes.Unimplemented {
+		t.Errorf("NodeGetVolumeStats: %v", err)
+	}
+}
+
+func TestParseEndpoint(t *testing.T) {
+	t.Parallel()
+	for endpoint, want := range map[string][2]string{
+		"unix:///csi/csi.sock": {"unix", "/csi/csi.sock"}, "unix://tmp/csi.sock": {"unix", "/tmp/csi.sock"},
+		"UNIX:///a": {"unix", "/a"}, "tcp://127.0.0.1:80": {"tcp", "127.0.0.1:80"},
+	} {
+		network, address, err := sut.ParseEndpoint(endpoint)
+		if err != nil || network != want[0] || address != want[1] {
+			t.Errorf("%s: %s %s %v", endpoint, network, address, err)
+		}
+	}
+	for _, bad := range []string{"", "unix://", "/a", "http://a", "unix:/a"} {
+		if _, _, err := sut.ParseEndpoint(bad); err == nil {
+			t.Errorf("%q was accepted", bad)
+		}
+	}
+}
+
+func TestSocketOfAnEarlierProcess(t *testing.T) {
+	t.Parallel()
+	path := filepath.Join(t.TempDir(), "deep", "csi.sock")
+	s, err := sut.New(sut.Config{
+		Endpoint: "unix://" + path, DriverName: "d", NodeID: "n", Volumes: &recorder{}, Log: slog.New(slog.DiscardHandler),
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for range 2 {
+		l, err := s.Listen(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		l.(*net.UnixListener).SetUnlinkOnClose(false)
+		if err := l.Close(); err != nil {
+			t.Fatal(err)
+		}
+	}
+}

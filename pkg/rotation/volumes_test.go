@@ -1,0 +1,365 @@
+package rotation_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/strongroom/strongroom/pkg/rotation"
+	"github.com/strongroom/strongroom/provider"
+)
+
+// world is what Volumes asks for, as funcs that a test sets.
+type world struct {
+	mount  func(context.Context, string, *provider.Request) (*provider.Response, error)
+	class  func(namespace, name string) (rotation.Class, error)
+	record func(context.Context, rotation.Snapshot) error
+
+	mu      sync.Mutex
+	mounted map[string]rotation.Generation
+	counted []string
+}
+
+func (w *world) Mount(ctx context.Context, name string, req *provider.Request) (*provider.Response, error) {
+	return w.mount(ctx, name, req)
+}
+
+func (w *world) Class(_ context.Context, namespace, name string) (rotation.Class, error) {
+	return w.class(namespace, name)
+}
+
+func (w *world) Record(ctx context.Context, s rotation.Snapshot) error { return w.record(ctx, s) }
+
+func (w *world) Look(target string) (rotation.State, error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if _, ok := w.mounted[target]; ok {
+		return rotation.Complete, nil
+	}
+	return rotation.Absent, nil
+}
+
+func (w *world) Replace(target string, g rotation.Generation) (bool, error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.mounted[target] = g
+	return true, nil
+}
+
+func (w *world) Remove(target string) error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	delete(w.mounted, target)
+	return nil
+}
+
+func (w *world) Published(name string, phase rotation.Phase, _ time.Duration, err error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.counted = append(w.counted, fmt.Sprintf("publish %s %d %v", name, phase, err == nil))
+}
+
+func (w *world) Unpublished(err error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.counted = append(w.counted, fmt.Sprintf("unpublish %v", err == nil))
+}
+
+func (w *world) count() int {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return len(w.mounted)
+}
+
+func response() *provider.Response {
+	return &provider.Response{
+		Files:    []provider.File{{Path: "a", Contents: []byte("1")}},
+		Versions: []provider.Version{{ID: "a", Version: "1"}},
+	}
+}
+
+func newWorld() *world {
+	return &world{
+		mount: func(context.Context, string, *provider.Request) (*provider.Response, error) { return response(), nil },
+		class: func(string, string) (rotation.Class, error) {
+			return rotation.Class{Provider: "acme", Parameters: map[string]string{"role": "r"}}, nil
+		},
+		record:  func(context.Context, rotation.Snapshot) error { return nil },
+		mounted: map[string]rotation.Generation{},
+	}
+}
+
+func (w *world) volumes(t *testing.T, more ...func(*rotation.Config)) *rotation.Volumes {
+	t.Helper()
+	cfg := rotation.Config{Source: w, Cluster: w, Files: w, Meter: w, Log: slog.New(slog.DiscardHandler)}
+	for _, m := range more {
+		m(&cfg)
+	}
+	r, err := rotation.New(cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return r
+}
+
+// run runs r until the test is over.
+func run(t *testing.T, r *rotation.Volumes) {
+	t.Helper()
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		_ = r.Run(ctx)
+	}()
+	t.Cleanup(func() { cancel(); <-done })
+}
+
+func volume(n int) rotation.Volume {
+	return rotation.Volume{
+		ID: provider.VolumeID(fmt.Sprint("csi-", n)), Target: fmt.Sprint("/t/", n), Class: "c", GID: rotation.NoGroup,
+		Pod: provider.Pod{Name: "p", Namespace: "ns", UID: fmt.Sprint(n)},
+	}
+}
+
+func TestPublishAsksWithWhatItWasTold(t *testing.T) {
+	t.Parallel()
+	w := newWorld()
+	var asked *provider.Request
+	w.mount = func(_ context.Context, name string, req *provider.Request) (*provider.Response, error) {
+		asked = req
+		if name != "acme" {
+			t.Errorf("provider %q", name)
+		}
+		return response(), nil
+	}
+	v := volume(1)
+	v.Secrets, v.Tokens = map[string]provider.Secret{"s": "1"}, provider.Tokens{"a": {}}
+	if err := w.volumes(t).Publish(t.Context(), v); err != nil {
+		t.Fatal(err)
+	}
+	want := &provider.Request{
+		Pod: v.Pod, Tokens: v.Tokens, Class: "c", Parameters: map[string]string{"role": "r"},
+		Secrets: v.Secrets, Mode: 0o644, TargetPath: "/t/1",
+	}
+	if diff := cmp.Diff(want, asked); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+	if diff := cmp.Diff([]string{"publish acme 0 true"}, w.counted); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+}
+
+func TestFailedPublishLeavesNothing(t *testing.T) {
+	t.Parallel()
+	boom := provider.Errorf(provider.Denied, "boom")
+	for name, tc := range map[string]struct {
+		change func(*world)
+		want   string
+		kind   provider.Kind
+	}{
+		"class": {func(w *world) {
+			w.class = func(string, string) (rotation.Class, error) { return rotation.Class{}, boom }
+		}, "boom", provider.Denied},
+		"provider": {func(w *world) {
+			w.mount = func(context.Context, string, *provider.Request) (*provider.Response, error) { return nil, boom }
+		}, "failed to mount secrets store objects for pod ns/p: boom", provider.Denied},
+		"no provider": {func(w *world) {
+			w.class = func(string, string) (rotation.Class, error) {
+				return rotation.Class{Parameters: map[string]string{"a": "b"}}, nil
+			}
+		}, "secretproviderclass ns/c: spec.provider is not set", provider.Invalid},
+		"no parameters": {func(w *world) {
+			w.class = func(string, string) (rotation.Class, error) { return rotation.Class{Provider: "acme"}, nil }
+		}, "spec.parameters is not set", provider.Invalid},
+	} {
+		w := newWorld()
+		tc.change(w)
+		err := w.volumes(t).Publish(t.Context(), volume(1))
+		if err == nil || !strings.Contains(err.Error(), tc.want) || provider.KindOf(err) != tc.kind {
+			t.Errorf("%s: %v (%v)", name, err, provider.KindOf(err))
+		}
+		if w.count() != 0 {
+			t.Errorf("%s: something is mounted", name)
+		}
+	}
+}
+
+func TestOverrides(t *testing.T) {
+	t.Parallel()
+	w := newWorld()
+	v := volume(1)
+	v.Attributes = map[string]string{"role": "admin", "x": "y"}
+	err := w.volumes(t).Publish(t.Context(), v)
+	if provider.KindOf(err) != provider.Invalid || !strings.Contains(err.Error(), "but role, x would") {
+		t.Errorf("%v", err)
+	}
+	var got map[string]string
+	w.mount = func(_ context.Context, _ string, req *provider.Request) (*provider.Response, error) {
+		got = req.Parameters
+		return response(), nil
+	}
+	allow := func(c *rotation.Config) { c.AllowOverrides = true }
+	if err := w.volumes(t, allow).Publish(t.Context(), v); err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(map[string]string{"role": "admin", "x": "y"}, got); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+}
+
+func TestRepublishAsksNobody(t *testing.T) {
+	t.Parallel()
+	w := newWorld()
+	r := w.volumes(t)
+	if err := r.Publish(t.Context(), volume(1)); err != nil {
+		t.Fatal(err)
+	}
+	w.class = func(string, string) (rotation.Class, error) {
+		t.Error("class was asked for")
+		return rotation.Class{}, errors.New("no")
+	}
+	if err := r.Publish(t.Context(), volume(1)); err != nil {
+		t.Errorf("republish: %v", err)
+	}
+	if err := w.volumes(t).Publish(t.Context(), volume(1)); err != nil {
+		t.Errorf("republish after a restart: %v", err)
+	}
+}
+
+func TestSecondPublishInFlightIsAborted(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld()
+		w.mount = func(ctx context.Context, _ string, _ *provider.Request) (*provider.Response, error) {
+			select {
+			case <-time.After(time.Minute):
+				return response(), nil
+			case <-ctx.Done():
+				return nil, ctx.Err()
+			}
+		}
+		r := w.volumes(t)
+		first := make(chan error, 1)
+		go func() { first <- r.Publish(t.Context(), volume(1)) }()
+		synctest.Wait()
+		if err := r.Publish(t.Context(), volume(1)); provider.KindOf(err) != provider.Busy {
+			t.Errorf("second: %v", err)
+		}
+		if err := <-first; err != nil || w.count() != 1 {
+			t.Errorf("first: %v", err)
+		}
+		if err := r.Publish(t.Context(), volume(1)); err != nil {
+			t.Errorf("third: %v", err)
+		}
+	})
+}
+
+func TestUnpublishCancelsAPublish(t *testing.T) {
+	t.Parallel()
+	for _, stubborn := range []bool{false, true} {
+		synctest.Test(t, func(t *testing.T) {
+			w := newWorld()
+			w.mount = func(ctx context.Context, _ string, _ *provider.Request) (*provider.Response, error) {
+				if stubborn { // answers in spite of the cancel, after a while
+					time.Sleep(time.Minute)
+					return response(), nil
+				}
+				<-ctx.Done()
+				return nil, ctx.Err()
+			}
+			r := w.volumes(t)
+			first := make(chan error, 1)
+			go func() { first <- r.Publish(t.Context(), volume(1)) }()
+			synctest.Wait()
+			start := time.Now()
+			err := r.Unpublish(t.Context(), "csi-1", "/t/1")
+			if took := time.Since(start); took > 5*time.Second {
+				t.Errorf("took %v", took)
+			}
+			if stubborn != (provider.KindOf(err) == provider.Busy) {
+				t.Errorf("unpublish: %v", err)
+			}
+			if err := <-first; err == nil {
+				t.Error("the publish succeeded")
+			}
+			if w.count() != 0 {
+				t.Error("something is mounted")
+			}
+			if err := r.Unpublish(t.Context(), "csi-1", "/t/1"); err != nil {
+				t.Errorf("again: %v", err)
+			}
+		})
+	}
+}
+
+func TestRecordsAreRetried(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld()
+		var mu sync.Mutex
+		tries := map[string]int{}
+		w.record = func(_ context.Context, s rotation.Snapshot) error {
+			mu.Lock()
+			defer mu.Unlock()
+			id := string(s.Volume.ID)
+			tries[id]++
+			if id == "csi-1" && tries[id] < 5 {
+				return errors.New("down")
+			}
+			return nil
+		}
+		r := w.volumes(t)
+		for n := range 40 {
+			if err := r.Publish(t.Context(), volume(n)); err != nil {
+				t.Fatal(err)
+			}
+		}
+		run(t, r) // also what was published before is recorded
+		time.Sleep(time.Second / 4)
+		synctest.Wait()
+		mu.Lock()
+		if len(tries) != 40 {
+			t.Errorf("one failure holds up the others: %d of 40 tried", len(tries))
+		}
+		mu.Unlock()
+		time.Sleep(time.Hour)
+		synctest.Wait()
+		if tries["csi-1"] != 5 || tries["csi-2"] != 1 {
+			t.Errorf("tries: %v", tries)
+		}
+	})
+}
+
+func TestRecordOfAGoneVolumeIsDropped(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld()
+		tries := 0
+		w.record = func(context.Context, rotation.Snapshot) error {
+			tries++
+			return errors.New("down")
+		}
+		r := w.volumes(t)
+		run(t, r)
+		if err := r.Publish(t.Context(), volume(1)); err != nil {
+			t.Fatal(err)
+		}
+		synctest.Wait()
+		if err := r.Unpublish(t.Context(), "csi-1", "/t/1"); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(time.Hour)
+		synctest.Wait()
+		if tries != 1 {
+			t.Errorf("%d tries, want the first alone", tries)
+		}
+	})
+}
