@@ -47,11 +47,11 @@ func New(c Config) (*Provider, error) {
 		return nil, fmt.Errorf("environment: %w", err)
 	}
 	agent := level{address: c.Getenv(api.EnvVaultAgentAddr)}
-	if err := agent.check(); err != nil {
+	if err = agent.check(); err != nil {
 		return nil, fmt.Errorf("environment: %s: %w", api.EnvVaultAgentAddr, err)
 	}
 	flags := c.Flags.level()
-	if err := flags.check(); err != nil {
+	if err = flags.check(); err != nil {
 		return nil, fmt.Errorf("flags: %w", err)
 	}
 	library, err := libraryConfig()

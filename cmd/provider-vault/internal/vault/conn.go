@@ -92,7 +92,7 @@ func (c *conn) do(ctx context.Context, r vaultclass.Read) (*reply, error) {
 	}
 	resp, err := c.send(ctx, c.request(r))
 	if resp != nil && resp.Response != nil {
-		defer resp.Body.Close()
+		defer func() { _ = resp.Body.Close() }() // read to its end, or given up
 	}
 	if err != nil {
 		return nil, c.failure(err, resp)

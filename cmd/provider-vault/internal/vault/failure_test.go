@@ -198,7 +198,9 @@ func closedAddress(t *testing.T) string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer l.Close()
+	if err = l.Close(); err != nil {
+		t.Fatal(err)
+	}
 	return "https://" + l.Addr().String()
 }
 

@@ -188,7 +188,7 @@ func TestMountTooLarge(t *testing.T) {
 	for i := range 4 {
 		fmt.Fprintf(&objects, "- {objectName: a%d, secretPath: fit, secretKey: k}\n", i)
 	}
-	if _, err := r.mount(t, objects.String()); err != nil {
+	if _, err = r.mount(t, objects.String()); err != nil {
 		t.Errorf("16 MiB in four files of one secret: %v", err)
 	}
 	_, err = r.mount(t, objects.String()+"- {objectName: b, secretPath: fit, secretKey: k}")

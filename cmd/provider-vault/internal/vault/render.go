@@ -27,8 +27,7 @@ type reply struct {
 func parseReply(body []byte) (*reply, error) {
 	secret, err := api.ParseSecret(bytes.NewReader(body))
 	if err != nil {
-		var syntax *json.SyntaxError
-		if errors.As(err, &syntax) {
+		if syntax, ok := errors.AsType[*json.SyntaxError](err); ok {
 			return nil, fmt.Errorf("the reply of %d bytes is not JSON from byte %d on", len(body), syntax.Offset)
 		}
 		return nil, fmt.Errorf("the reply of %d bytes does not have the shape of Vault's JSON", len(body))

@@ -91,10 +91,7 @@ func (s *session) login(ctx context.Context, mount string, token provider.Secret
 	if err != nil {
 		return provider.Errorf(provider.Invalid, "%w", err)
 	}
-	body, err := json.Marshal(struct {
-		JWT  string `json:"jwt"`
-		Role string `json:"role"`
-	}{string(token), s.role})
+	body, err := json.Marshal(map[string]string{"jwt": string(token), "role": s.role})
 	if err != nil {
 		return provider.Errorf(provider.Internal, "make the login request: %w", err)
 	}

@@ -120,10 +120,10 @@ func TestClassesDoNotAffectEachOther(t *testing.T) {
 	for range 2 {
 		_, err := r.mount(t, objectA)
 		checkFailure(t, err, provider.Unavailable, "certificate")
-		if _, err := r.mount(t, objectA, "vaultSkipTLSVerify", "true"); err != nil {
+		if _, err = r.mount(t, objectA, "vaultSkipTLSVerify", "true"); err != nil {
 			t.Fatal(err)
 		}
-		if _, err := r.mount(t, objectA, "vaultCACertPath", f.caFile, "vaultTLSServerName", "example.com"); err != nil {
+		if _, err = r.mount(t, objectA, "vaultCACertPath", f.caFile, "vaultTLSServerName", "example.com"); err != nil {
 			t.Fatal(err)
 		}
 		_, err = r.mount(t, objectA, "vaultCACertPath", f.caFile, "vaultTLSServerName", "other.test")
