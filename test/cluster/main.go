@@ -78,7 +78,7 @@ func inside(ctx context.Context, command string, args []string) error {
 		return err
 	}
 	if command == node.InitCommand {
-		return node.Init(c.Node(1))
+		return node.Init(ctx, c.Node(1))
 	}
 	return node.Services(ctx, c.Node(1))
 }

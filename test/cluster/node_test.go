@@ -19,13 +19,16 @@ import (
 
 	"github.com/strongroom/strongroom/test/cluster/internal/cgroup"
 	"github.com/strongroom/strongroom/test/cluster/internal/node"
-	"github.com/strongroom/strongroom/test/internal/ground/folder"
 	"github.com/strongroom/strongroom/test/internal/ground/process"
 	"github.com/strongroom/strongroom/test/internal/plan"
 )
 
 // deadline is for what takes a second or twenty on an idle machine.
 const deadline = 4 * time.Minute
+
+// runFolder is always the same: a test that was killed is cleaned up after by
+// the next one.
+const runFolder = "/var/tmp/strongroom/test-cluster"
 
 // ground is a cluster of a test's own, beside one that may be up.
 type ground struct {
@@ -40,10 +43,11 @@ func newGround(t *testing.T) *ground {
 		t.Fatal("these tests want root")
 	}
 	dir := t.TempDir()
-	g := &ground{T: t, tool: filepath.Join(dir, "cluster"), c: plan.Cluster{Run: folder.Folder(filepath.Join(dir, "run"))}}
+	g := &ground{T: t, tool: filepath.Join(dir, "cluster"), c: plan.Cluster{Run: runFolder}}
 	if out, err := exec.Command("go", "build", "-o", g.tool, ".").CombinedOutput(); err != nil {
 		t.Fatalf("build the tool: %v\n%s", err, out)
 	}
+	g.must("down")
 	t.Cleanup(func() { _ = g.command("down").Run() })
 	return g
 }

@@ -117,7 +117,7 @@ func (t *tool) start(ctx context.Context, c plan.Cluster) error {
 		do   func() error
 	}{
 		{"write the settings", func() error { return t.settings(ctx, c) }},
-		{"start the node", func() error { return node.Start(n) }},
+		{"start the node", func() error { return node.Start(ctx, n) }},
 		{"wait for the API server", func() error {
 			return t.until(ctx, c, "get", "--raw", "/readyz")
 		}},

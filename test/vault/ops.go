@@ -12,7 +12,7 @@ import (
 	"github.com/strongroom/strongroom/test/vault/internal/setup"
 )
 
-var errDown = errors.New("Vault is not up") //nolint:staticcheck // a name
+var errDown = errors.New("no Vault is up")
 
 // connect returns the server and a client with the root token.
 func (t *tool) connect() (server.Server, *api.Client, setup.Keys, error) {
@@ -43,7 +43,7 @@ func (t *tool) restart(ctx context.Context, _ []string) error {
 		if err := s.Stop(ctx); err != nil {
 			return err
 		}
-		if err := s.Start(); err != nil {
+		if err := s.Start(ctx); err != nil {
 			return err
 		}
 		if err := c.Await(ctx, "there", func(api.Health) bool { return true }); err != nil {
@@ -94,7 +94,7 @@ func (t *tool) status(ctx context.Context, _ []string) error {
 	fmt.Printf("address     %s\nCA          %s\nshell       . %s\naudit log   %s\nversion     %s\nsealed      %v\n",
 		s.URL(), s.CA(), s.Env(), s.Audit(), h.Version, h.Sealed)
 	if h.Sealed {
-		return errors.New("Vault is sealed") //nolint:staticcheck // a name
+		return errors.New("it is sealed")
 	}
 	return nil
 }

@@ -154,7 +154,7 @@ func (t *tool) start(ctx context.Context, s server.Server) error {
 	if err := s.Stop(ctx); err != nil { // plugins of a server that was killed
 		return err
 	}
-	return s.Start()
+	return s.Start(ctx)
 }
 
 func (t *tool) open(ctx context.Context, c *api.Client, s server.Server) error {

@@ -8,10 +8,10 @@ import (
 	"github.com/strongroom/strongroom/test/internal/plan"
 )
 
-const etcdURL = "http://127.0.0.1:2379"
-
 // EtcdAddr is where etcd listens inside the first node.
 const EtcdAddr = "127.0.0.1:2379"
+
+const etcdURL = "http://" + EtcdAddr
 
 // Etcd is the store of the API server. It forgets on a crash of the machine,
 // and nobody minds.

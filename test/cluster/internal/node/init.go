@@ -1,12 +1,12 @@
 package node
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
 	"os"
 	"os/exec"
-	"os/signal"
 	"syscall"
 
 	"github.com/strongroom/strongroom/test/internal/plan"
@@ -15,16 +15,14 @@ import (
 // Init is the node's first process. It furnishes the namespaces, starts the
 // services and buries the dead. It returns when it is asked to stop or when
 // the services have stopped, and whatever still runs then dies with it.
-func Init(n plan.Node) error {
+func Init(ctx context.Context, n plan.Node) error {
 	if os.Getpid() != 1 {
 		return errors.New("this command is for the tool's own use")
 	}
-	stop := make(chan os.Signal, 1)
-	signal.Notify(stop, syscall.SIGTERM, syscall.SIGINT)
-	if err := furnish(n); err != nil {
+	if err := furnish(ctx, n); err != nil {
 		return err
 	}
-	cmd := exec.Command("/proc/self/exe", ServicesCommand, string(n.Run))
+	cmd := exec.CommandContext(ctx, "/proc/self/exe", ServicesCommand, string(n.Run))
 	cmd.Stdout, cmd.Stderr = os.Stdout, os.Stderr
 	if err := cmd.Start(); err != nil {
 		return fmt.Errorf("start the services: %w", err)
@@ -32,14 +30,14 @@ func Init(n plan.Node) error {
 	done := make(chan error, 1)
 	go func() { done <- reap(cmd.Process.Pid) }()
 	select {
-	case <-stop:
+	case <-ctx.Done():
 		return nil
 	case err := <-done:
 		return err
 	}
 }
 
-func furnish(n plan.Node) error {
+func furnish(ctx context.Context, n plan.Node) error {
 	if err := syscall.Sethostname([]byte(n.Name())); err != nil {
 		return fmt.Errorf("set host name: %w", err)
 	}
@@ -51,7 +49,7 @@ func furnish(n plan.Node) error {
 	if b, err := io.ReadAll(io.LimitReader(ready, 2)); err != nil || len(b) < 2 {
 		return errors.New("the tool stopped before the network was there")
 	}
-	return network(n)
+	return network(ctx, n)
 }
 
 // reap waits for every process that has lost its parent, until the given child

@@ -21,10 +21,10 @@ const (
 
 // Connect lays the cable between this machine and the network namespace of a
 // process. Everything it makes disappears with that namespace.
-func Connect(n plan.Node, pid int) error {
+func Connect(ctx context.Context, n plan.Node, pid int) error {
 	link := n.Link()
 	host := netip.PrefixFrom(n.Host(), n.AddrPrefix().Bits())
-	return ip(
+	return ip(ctx,
 		"link add "+link+" type veth peer name "+cable+" netns "+strconv.Itoa(pid),
 		"addr add "+host.String()+" dev "+link,
 		"link set "+link+" up",
@@ -34,8 +34,8 @@ func Connect(n plan.Node, pid int) error {
 
 // network sets up the inside. The address of the service "kubernetes" is put
 // where the API server listens, so that no kube-proxy is needed.
-func network(n plan.Node) error {
-	if err := ip(
+func network(ctx context.Context, n plan.Node) error {
+	if err := ip(ctx,
 		"link set lo up",
 		"link add "+bridge+" type bridge",
 		"link set "+cable+" master "+bridge+" up",
@@ -57,7 +57,7 @@ func Disconnect(ctx context.Context, n plan.Node) error {
 			return nil
 		}
 		if time.Now().After(help) {
-			return ip("link del " + n.Link())
+			return ip(ctx, "link del "+n.Link())
 		}
 		select {
 		case <-ctx.Done():
@@ -88,9 +88,9 @@ func Free(c plan.Cluster) error {
 	return nil
 }
 
-func ip(commands ...string) error {
+func ip(ctx context.Context, commands ...string) error {
 	for _, c := range commands {
-		if out, err := exec.Command("ip", strings.Fields(c)...).CombinedOutput(); err != nil {
+		if out, err := exec.CommandContext(ctx, "ip", strings.Fields(c)...).CombinedOutput(); err != nil {
 			return fmt.Errorf("ip %s: %w: %s", c, err, out)
 		}
 	}

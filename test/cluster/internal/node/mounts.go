@@ -12,13 +12,15 @@ import (
 
 // tunables are settings of the whole machine that kubelet insists on. The node
 // shows it these values and leaves the machine's as they are.
-var tunables = map[string]string{ //nolint:gochecknoglobals // a constant
-	"vm/overcommit_memory":      "1",
-	"vm/panic_on_oom":           "0",
-	"kernel/panic":              "10",
-	"kernel/panic_on_oops":      "1",
-	"kernel/keys/root_maxkeys":  "1000000",
-	"kernel/keys/root_maxbytes": "25000000",
+func tunables() map[string]string {
+	return map[string]string{
+		"vm/overcommit_memory":      "1",
+		"vm/panic_on_oom":           "0",
+		"kernel/panic":              "10",
+		"kernel/panic_on_oops":      "1",
+		"kernel/keys/root_maxkeys":  "1000000",
+		"kernel/keys/root_maxbytes": "25000000",
+	}
 }
 
 type mount struct {
@@ -76,7 +78,7 @@ func showTunables(n plan.Node) error {
 	if err := os.MkdirAll(n.Dir("tunables"), 0o700); err != nil {
 		return err
 	}
-	for name, value := range tunables {
+	for name, value := range tunables() {
 		file := n.Dir("tunables", strings.ReplaceAll(name, "/", "."))
 		if err := os.WriteFile(file, []byte(value+"\n"), 0o600); err != nil {
 			return err

@@ -1,6 +1,7 @@
 package node
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"os"
@@ -24,14 +25,14 @@ const namespaces = syscall.CLONE_NEWPID | syscall.CLONE_NEWNS | syscall.CLONE_NE
 
 // Start starts the node's first process and connects it to the network of this
 // machine. If this process dies on the way, the node does too.
-func Start(n plan.Node) error {
+func Start(ctx context.Context, n plan.Node) error {
 	ready, send, err := os.Pipe()
 	if err != nil {
 		return err
 	}
 	defer ready.Close()
 	defer send.Close()
-	cmd := exec.Command("/proc/self/exe", InitCommand, string(n.Run))
+	cmd := exec.CommandContext(context.WithoutCancel(ctx), "/proc/self/exe", InitCommand, string(n.Run))
 	cmd.ExtraFiles = []*os.File{ready}
 	cmd.Env = environment()
 	cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: namespaces}
@@ -42,7 +43,7 @@ func Start(n plan.Node) error {
 	if err := os.WriteFile(n.Pid(), []byte(strconv.Itoa(pid)), 0o600); err != nil {
 		return errors.Join(err, cmd.Process.Kill())
 	}
-	if err := Connect(n, pid); err != nil {
+	if err := Connect(ctx, n, pid); err != nil {
 		return errors.Join(err, cmd.Process.Kill())
 	}
 	if _, err := send.Write([]byte("go")); err != nil {

@@ -139,8 +139,8 @@ func (s Server) Running() bool {
 }
 
 // Start starts the server, sealed as it always is then.
-func (s Server) Start() error {
-	cmd := exec.Command(s.Binary, "server", "-config="+s.config())
+func (s Server) Start(ctx context.Context) error {
+	cmd := exec.CommandContext(context.WithoutCancel(ctx), s.Binary, "server", "-config="+s.config())
 	cmd.Dir = string(s.Run)
 	cmd.Env = []string{"PATH=" + os.Getenv("PATH"), "HOME=" + string(s.Run), "SKIP_SETCAP=1"}
 	if err := process.Detach(cmd, string(s.Run), s.Run.Path("vault.log")); err != nil {
