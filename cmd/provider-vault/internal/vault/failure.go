@@ -129,12 +129,9 @@ func (c *conn) clean(text string) string {
 }
 
 func oneLine(text string) string {
-	text = strings.Map(func(r rune) rune {
-		if unicode.IsControl(r) {
-			return ' '
-		}
-		return r
-	}, text)
+	text = strings.Join(strings.FieldsFunc(text, func(r rune) bool {
+		return unicode.IsControl(r) || unicode.IsSpace(r)
+	}), " ")
 	if len(text) > maxErrorText {
 		text = text[:maxErrorText] + "..."
 	}
