@@ -32,6 +32,7 @@ func Write(c plan.Cluster) error {
 }
 
 // restrict_oom_score_adj: without it runc dies where CAP_SYS_RESOURCE lacks.
+// disable_apparmor: profiles would be loaded for the whole machine.
 func containerd(n plan.Node) string {
 	return fmt.Sprintf(`
 version = 2
@@ -45,6 +46,7 @@ temp = "/run/tmp"
 [plugins."io.containerd.grpc.v1.cri"]
   sandbox_image = %q
   restrict_oom_score_adj = true
+  disable_apparmor = true
   [plugins."io.containerd.grpc.v1.cri".cni]
     bin_dir = %q
     conf_dir = %q

@@ -102,7 +102,9 @@ func (s Server) settings() map[string]any {
 	host, _, _ := net.SplitHostPort(s.Listen)
 	cluster := net.JoinHostPort(host, "0") // any: there is one server only
 	return map[string]any{
-		"storage": map[string]any{"raft": map[string]any{"path": s.Run.Path("data"), "node_id": "vault"}},
+		"storage": map[string]any{"raft": map[string]any{
+			"path": s.Run.Path("data"), "node_id": "vault", "performance_multiplier": "1", // elect itself at once
+		}},
 		"listener": map[string]any{"tcp": map[string]any{
 			"address": s.Listen, "cluster_address": cluster,
 			"tls_cert_file": s.Run.Path("tls.crt"), "tls_key_file": s.Run.Path("tls.key"),
