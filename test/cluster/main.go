@@ -33,8 +33,8 @@ var errUsage = errors.New("usage")
 func main() {
 	log.SetFlags(log.Ltime | log.Lmicroseconds)
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
-	defer stop()
 	err := run(ctx, os.Args[1:])
+	stop()
 	switch {
 	case errors.Is(err, errUsage), errors.Is(err, flag.ErrHelp):
 		fmt.Fprint(os.Stderr, usage)
@@ -50,19 +50,20 @@ func run(ctx context.Context, args []string) error {
 		return errUsage
 	}
 	t := &tool{log: step.New(os.Stderr), run: folder.Cluster()}
-	switch command, args := args[0], args[1:]; command {
+	command, rest := args[0], args[1:]
+	switch command {
 	case "build":
 		return t.build(ctx)
 	case "up":
-		return t.up(ctx, args)
+		return t.up(ctx, rest)
 	case "load":
-		return t.load(ctx, args)
+		return t.load(ctx, rest)
 	case "status":
 		return t.status(ctx)
 	case "down":
 		return t.down(ctx)
 	case node.InitCommand, node.ServicesCommand:
-		return inside(ctx, command, args)
+		return inside(ctx, command, rest)
 	default:
 		return errUsage
 	}

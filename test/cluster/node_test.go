@@ -7,6 +7,7 @@ package main
 
 import (
 	"bytes"
+	"context"
 	"fmt"
 	"net"
 	"os"
@@ -44,7 +45,7 @@ func newGround(t *testing.T) *ground {
 	}
 	dir := t.TempDir()
 	g := &ground{T: t, tool: filepath.Join(dir, "cluster"), c: plan.Cluster{Run: runFolder}}
-	if out, err := exec.Command("go", "build", "-o", g.tool, ".").CombinedOutput(); err != nil {
+	if out, err := exec.CommandContext(t.Context(), "go", "build", "-o", g.tool, ".").CombinedOutput(); err != nil {
 		t.Fatalf("build the tool: %v\n%s", err, out)
 	}
 	g.must("down")
@@ -53,7 +54,7 @@ func newGround(t *testing.T) *ground {
 }
 
 func (g *ground) command(args ...string) *exec.Cmd {
-	cmd := exec.Command(g.tool, args...)
+	cmd := exec.CommandContext(context.WithoutCancel(g.Context()), g.tool, args...) // also for clean-up
 	cmd.Env = append(os.Environ(), "STRONGROOM_RUN="+string(g.c.Run))
 	return cmd
 }

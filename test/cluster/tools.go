@@ -67,12 +67,13 @@ func linkFlags() string {
 // kubectl runs the cached kubectl against a cluster.
 func kubectl(ctx context.Context, c plan.Cluster, args ...string) (string, error) {
 	args = append([]string{"--kubeconfig=" + c.Kubeconfig(), "--cache-dir=" + c.Run.Path("kubectl")}, args...)
-	out, err := exec.CommandContext(ctx, filepath.Join(c.Bin, "kubectl"), args...).CombinedOutput()
+	cmd := exec.CommandContext(ctx, filepath.Join(c.Bin, "kubectl"), args...) //nolint:gosec // our own run folder says which
+	out, err := cmd.CombinedOutput()
 	return string(bytes.TrimSpace(out)), err
 }
 
 func (t *tool) lastLog(c plan.Cluster) string {
-	b, err := os.ReadFile(c.Logs(c.Node(1).Name() + "-init"))
+	b, err := os.ReadFile(c.Logs(c.Node(1).Name() + "-init")) //nolint:gosec // in our own run folder
 	if err != nil {
 		return err.Error()
 	}

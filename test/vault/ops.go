@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net/http"
 	"time"
 
 	"github.com/strongroom/strongroom/test/vault/internal/api"
@@ -63,7 +62,7 @@ func (t *tool) seal(ctx context.Context, _ []string) error {
 		if err != nil || h.Sealed {
 			return err
 		}
-		if err := c.Do(ctx, http.MethodPut, "sys/seal", nil, nil); err != nil {
+		if err := c.Put(ctx, "sys/seal", nil, nil); err != nil {
 			return err
 		}
 		return c.Await(ctx, "sealed", func(h api.Health) bool { return h.Sealed })

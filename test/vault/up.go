@@ -52,10 +52,9 @@ func (t *tool) up(ctx context.Context, args []string) error {
 	err = t.bring(ctx, s, kube)
 	if errors.Is(err, setup.ErrLost) { // an earlier run was killed between two steps
 		t.log.Say("the keys of an earlier Vault are lost, start over")
-		if err := t.remove(ctx); err != nil {
-			return err
+		if err = t.remove(ctx); err == nil {
+			err = t.bring(ctx, s, kube)
 		}
-		err = t.bring(ctx, s, kube)
 	}
 	if err != nil {
 		return fmt.Errorf("%w (see %s)", err, t.run.Path("vault.log"))
@@ -82,7 +81,7 @@ func (t *tool) choose(ctx context.Context, listen string) (server.Server, review
 	if listen == "" {
 		return s, kube, errors.New("set --listen or VAULT_LISTEN to an address of this machine that pods of your cluster reach")
 	}
-	if _, _, err := net.SplitHostPort(listen); err != nil {
+	if _, _, err = net.SplitHostPort(listen); err != nil {
 		listen = net.JoinHostPort(listen, server.Port)
 	}
 	cache, err := t.binaries(ctx)
@@ -167,5 +166,5 @@ func (t *tool) open(ctx context.Context, c *api.Client, s server.Server) error {
 	}
 	c.Token = k.Root
 	text := fmt.Sprintf("export VAULT_ADDR=%s\nexport VAULT_CACERT=%s\nexport VAULT_TOKEN=%s\n", s.URL(), s.CA(), k.Root)
-	return os.WriteFile(s.Env(), []byte(text), 0o600)
+	return os.WriteFile(s.Env(), []byte(text), 0o600) //nolint:gosec // in our own run folder
 }

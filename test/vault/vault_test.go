@@ -6,7 +6,7 @@
 package main
 
 import (
-	"net/http"
+	"context"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -42,7 +42,7 @@ func newGround(t *testing.T) *ground {
 	dir := t.TempDir()
 	g := &ground{T: t, dir: dir, run: runFolder}
 	for _, tool := range []string{"cluster", "vault"} {
-		out, err := exec.Command("go", "build", "-o", filepath.Join(dir, tool), "../"+tool).CombinedOutput()
+		out, err := exec.CommandContext(t.Context(), "go", "build", "-o", filepath.Join(dir, tool), "../"+tool).CombinedOutput()
 		if err != nil {
 			t.Fatalf("build %s: %v\n%s", tool, err, out)
 		}
@@ -51,18 +51,20 @@ func newGround(t *testing.T) *ground {
 	t.Setenv("KUBECONFIG", "")
 	t.Setenv("VAULT_LISTEN", "")
 	g.must("cluster", "down")
-	t.Cleanup(func() { _ = exec.Command(filepath.Join(dir, "cluster"), "down").Run() })
+	t.Cleanup(func() { _ = g.command("cluster", "down").Run() })
 	g.must("cluster", "up", "--network=10.204.0.0/16")
 	return g
 }
 
-func (g *ground) must(tool string, args ...string) string {
+func (g *ground) command(tool string, args ...string) *exec.Cmd {
+	return exec.CommandContext(context.WithoutCancel(g.Context()), filepath.Join(g.dir, tool), args...) // also for clean-up
+}
+
+func (g *ground) must(tool string, args ...string) {
 	g.Helper()
-	out, err := exec.Command(filepath.Join(g.dir, tool), args...).CombinedOutput()
-	if err != nil {
+	if out, err := g.command(tool, args...).CombinedOutput(); err != nil {
 		g.Fatalf("%s %s: %v\n%s", tool, args[0], err, out)
 	}
-	return string(out)
 }
 
 // open returns a client with the root token.
@@ -84,9 +86,9 @@ func (g *ground) open() *api.Client {
 	return c
 }
 
-func (g *ground) do(method, path string, in, out any) {
+func (g *ground) put(path string, in any) {
 	g.Helper()
-	if err := g.open().Do(g.Context(), method, path, in, out); err != nil {
+	if err := g.open().Put(g.Context(), path, in, nil); err != nil {
 		g.Fatal(err)
 	}
 }
@@ -97,7 +99,9 @@ func (g *ground) keeps(after string) {
 	var got struct {
 		Data struct{ Data map[string]string }
 	}
-	g.do(http.MethodGet, "secret/data/db", nil, &got)
+	if err := g.open().Get(g.Context(), "secret/data/db", &got); err != nil {
+		g.Fatal(err)
+	}
 	if got.Data.Data["pw"] != "hello" {
 		g.Errorf("after %s: %v", after, got)
 	}
@@ -106,13 +110,13 @@ func (g *ground) keeps(after string) {
 func TestLife(t *testing.T) {
 	g := newGround(t)
 	g.must("vault", "up")
-	g.do(http.MethodPost, "secret/data/db", map[string]any{"data": map[string]string{"pw": "hello"}}, nil)
-	g.do(http.MethodPost, "kv/db", map[string]string{"pw": "hello"}, nil)
+	g.put("secret/data/db", map[string]any{"data": map[string]string{"pw": "hello"}})
+	g.put("kv/db", map[string]string{"pw": "hello"})
 	g.login()
 	g.must("vault", "up")
 	g.keeps("a second up")
 	g.must("vault", "seal")
-	if err := exec.Command(filepath.Join(g.dir, "vault"), "status").Run(); err == nil {
+	if err := g.command("vault", "status").Run(); err == nil {
 		t.Error("status calls a sealed Vault healthy")
 	}
 	g.must("vault", "unseal")
@@ -134,19 +138,19 @@ func TestLife(t *testing.T) {
 // login logs in with a real token of a service account.
 func (g *ground) login() {
 	g.Helper()
-	g.do(http.MethodPost, "auth/kubernetes/role/app", map[string]string{
+	g.put("auth/kubernetes/role/app", map[string]string{
 		"bound_service_account_names": "default", "bound_service_account_namespaces": "default", "audience": "vault",
-	}, nil)
+	})
 	c, err := plan.Load(g.run)
 	if err != nil {
 		g.Fatal(err)
 	}
-	token, err := exec.Command(filepath.Join(c.Bin, "kubectl"), "--kubeconfig="+c.Kubeconfig(),
+	token, err := exec.CommandContext(g.Context(), filepath.Join(c.Bin, "kubectl"), "--kubeconfig="+c.Kubeconfig(),
 		"--cache-dir="+g.run.Path("kubectl"), "create", "token", "default", "--audience=vault").Output()
 	if err != nil {
 		g.Fatalf("create a token: %v", err)
 	}
-	g.do(http.MethodPost, "auth/kubernetes/login", map[string]string{"role": "app", "jwt": strings.TrimSpace(string(token))}, nil)
+	g.put("auth/kubernetes/login", map[string]string{"role": "app", "jwt": strings.TrimSpace(string(token))})
 }
 
 // kill kills the server, but not its plugin.

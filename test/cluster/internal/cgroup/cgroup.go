@@ -66,7 +66,7 @@ func Make(name string) error {
 }
 
 func (h hierarchy) make(name string) error {
-	if err := os.Mkdir(filepath.Join(h.dir, name), 0o755); err != nil && !errors.Is(err, fs.ErrExist) {
+	if err := os.Mkdir(filepath.Join(h.dir, name), 0o750); err != nil && !errors.Is(err, fs.ErrExist) {
 		return err
 	}
 	if h.unified {
@@ -79,7 +79,7 @@ func (h hierarchy) make(name string) error {
 			continue
 		}
 		if err == nil {
-			err = os.WriteFile(filepath.Join(h.dir, name, file), b, 0o644)
+			err = os.WriteFile(filepath.Join(h.dir, name, file), b, 0o600) //nolint:gosec // in the kernel's file system
 		}
 		if err != nil {
 			return err
@@ -97,7 +97,7 @@ func (h hierarchy) delegate(name string) error {
 	}
 	for controller := range strings.FieldsSeq(string(b)) {
 		for _, dir := range []string{h.dir, filepath.Join(h.dir, name)} {
-			_ = os.WriteFile(filepath.Join(dir, "cgroup.subtree_control"), []byte("+"+controller), 0o644)
+			_ = os.WriteFile(filepath.Join(dir, "cgroup.subtree_control"), []byte("+"+controller), 0o600)
 		}
 	}
 	return nil

@@ -24,7 +24,7 @@ func credentials(c plan.Cluster) error {
 	if err != nil {
 		return err
 	}
-	if err := writePair(c.PKI("ca"), ca.Pair); err != nil {
+	if err = writePair(c.PKI("ca"), ca.Pair); err != nil {
 		return err
 	}
 	accounts, err := ca.Issue(pki.Subject{Name: "service accounts"})

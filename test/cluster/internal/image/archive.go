@@ -32,25 +32,15 @@ func (i image) write(path string) error {
 	if err != nil {
 		return err
 	}
-	f, err := os.Create(path)
-	if err != nil {
-		return err
-	}
-	defer f.Close()
-	w := tar.NewWriter(f)
-	for _, e := range []entry{
+	archive, err := pack([]entry{
 		{name: "config.json", data: config},
 		{name: "layer.tar", data: i.layer},
 		{name: "manifest.json", data: manifest},
-	} {
-		if err := e.write(w); err != nil {
-			return fmt.Errorf("write image %s: %w", i.tag, err)
-		}
-	}
-	if err := w.Close(); err != nil {
+	})
+	if err != nil {
 		return fmt.Errorf("write image %s: %w", i.tag, err)
 	}
-	return f.Close()
+	return os.WriteFile(path, archive, 0o600)
 }
 
 func (i image) config() ([]byte, error) {
@@ -95,7 +85,8 @@ func (e entry) write(w *tar.Writer) error {
 	return err
 }
 
-func layer(entries []entry) ([]byte, error) {
+// pack makes a tar.
+func pack(entries []entry) ([]byte, error) {
 	var b bytes.Buffer
 	w := tar.NewWriter(&b)
 	for _, e := range entries {

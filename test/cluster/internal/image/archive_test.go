@@ -6,6 +6,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
+	"errors"
 	"io"
 	"os"
 	"path/filepath"
@@ -13,7 +14,7 @@ import (
 )
 
 func TestArchive(t *testing.T) {
-	l, err := layer([]entry{
+	l, err := pack([]entry{
 		{name: "bin/", mode: 0o755},
 		{name: "bin/prog", mode: 0o755, data: []byte("x")},
 		{name: "bin/link", link: "prog"},
@@ -22,7 +23,7 @@ func TestArchive(t *testing.T) {
 		t.Fatal(err)
 	}
 	path := filepath.Join(t.TempDir(), "i.tar")
-	if err := (image{tag: "a/b:c", command: []string{"prog"}, layer: l}).write(path); err != nil {
+	if err = (image{tag: "a/b:c", command: []string{"prog"}, layer: l}).write(path); err != nil {
 		t.Fatal(err)
 	}
 	b, err := os.ReadFile(path)
@@ -52,7 +53,7 @@ func contents(t *testing.T, archive []byte) map[string][]byte {
 	files := map[string][]byte{}
 	for r := tar.NewReader(bytes.NewReader(archive)); ; {
 		h, err := r.Next()
-		if err == io.EOF {
+		if errors.Is(err, io.EOF) {
 			return files
 		}
 		if err != nil {

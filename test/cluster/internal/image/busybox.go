@@ -67,5 +67,5 @@ func busybox(ctx context.Context) ([]byte, error) {
 			entries = append(entries, entry{name: "bin/" + applet, link: "busybox"})
 		}
 	}
-	return layer(entries)
+	return pack(entries)
 }

@@ -44,8 +44,7 @@ func furnish(ctx context.Context, n plan.Node) error {
 	if err := mounts(n); err != nil {
 		return err
 	}
-	ready := os.NewFile(3, "ready")
-	defer ready.Close()
+	ready := os.NewFile(3, "ready") // the tool's pipe
 	if b, err := io.ReadAll(io.LimitReader(ready, 2)); err != nil || len(b) < 2 {
 		return errors.New("the tool stopped before the network was there")
 	}

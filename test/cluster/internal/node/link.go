@@ -45,7 +45,7 @@ func network(ctx context.Context, n plan.Node) error {
 	); err != nil {
 		return err
 	}
-	return os.WriteFile("/proc/sys/net/ipv4/ip_forward", []byte("1"), 0o644)
+	return os.WriteFile("/proc/sys/net/ipv4/ip_forward", []byte("1"), 0o600)
 }
 
 // Disconnect waits until the kernel has removed the cable, and helps if it
@@ -53,7 +53,7 @@ func network(ctx context.Context, n plan.Node) error {
 func Disconnect(ctx context.Context, n plan.Node) error {
 	help := time.Now().Add(5 * time.Second)
 	for {
-		if _, err := net.InterfaceByName(n.Link()); err != nil {
+		if !linked(n) {
 			return nil
 		}
 		if time.Now().After(help) {
@@ -65,6 +65,11 @@ func Disconnect(ctx context.Context, n plan.Node) error {
 		case <-time.After(50 * time.Millisecond):
 		}
 	}
+}
+
+func linked(n plan.Node) bool {
+	_, err := net.InterfaceByName(n.Link())
+	return err == nil
 }
 
 // Free says which interface of this machine uses the cluster's addresses.

@@ -49,7 +49,7 @@ func mounts(n plan.Node) error {
 		{source: "overlay", target: "/etc", kind: "overlay", data: overlay(n)},
 	}
 	for _, dir := range []string{"lib", "log", "etc", "etc-work"} {
-		if err := os.MkdirAll(n.Dir(dir), 0o755); err != nil {
+		if err := os.MkdirAll(n.Dir(dir), 0o755); err != nil { //nolint:gosec // as on any machine
 			return err
 		}
 	}
@@ -59,7 +59,7 @@ func mounts(n plan.Node) error {
 		}
 	}
 	for _, dir := range []string{"/run/tmp", "/var/lib/kubelet"} {
-		if err := os.MkdirAll(dir, 0o755); err != nil {
+		if err := os.MkdirAll(dir, 0o755); err != nil { //nolint:gosec // as on any machine
 			return err
 		}
 	}

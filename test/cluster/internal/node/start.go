@@ -30,8 +30,7 @@ func Start(ctx context.Context, n plan.Node) error {
 	if err != nil {
 		return err
 	}
-	defer ready.Close()
-	defer send.Close()
+	defer func() { _, _ = ready.Close(), send.Close() }()
 	cmd := exec.CommandContext(context.WithoutCancel(ctx), "/proc/self/exe", InitCommand, string(n.Run))
 	cmd.ExtraFiles = []*os.File{ready}
 	cmd.Env = environment()

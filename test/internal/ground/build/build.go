@@ -56,7 +56,7 @@ func (c *Cache) Need(ctx context.Context, sets ...Set) error {
 	if err != nil {
 		return err
 	}
-	if err := os.MkdirAll(filepath.Join(c.Dir, "bin"), 0o755); err != nil {
+	if err = os.MkdirAll(filepath.Join(c.Dir, "bin"), 0o750); err != nil {
 		return fmt.Errorf("make the cache folder: %w", err)
 	}
 	unlock, err := c.lock(ctx)
@@ -90,7 +90,7 @@ func (c *Cache) need(ctx context.Context, s Set, module string) error {
 	if err != nil {
 		return err
 	}
-	return os.WriteFile(c.keyFile(s), []byte(want+"\n"), 0o644)
+	return os.WriteFile(c.keyFile(s), []byte(want+"\n"), 0o600)
 }
 
 // compile runs the go command. Should this process be killed, so is the

@@ -55,7 +55,7 @@ func (c *Cache) args(s Set) []string {
 // never writes into the checkout.
 func (c *Cache) copyModule(s Set, module string) (string, error) {
 	dir := filepath.Join(c.Dir, "src", s.Name)
-	if err := os.MkdirAll(dir, 0o755); err != nil {
+	if err := os.MkdirAll(dir, 0o750); err != nil {
 		return "", err
 	}
 	for _, name := range []string{"go.mod", "go.sum"} {
@@ -63,7 +63,7 @@ func (c *Cache) copyModule(s Set, module string) (string, error) {
 		if err != nil {
 			return "", err
 		}
-		if err := os.WriteFile(filepath.Join(dir, name), b, 0o644); err != nil {
+		if err := os.WriteFile(filepath.Join(dir, name), b, 0o600); err != nil { //nolint:gosec // in our own cache
 			return "", err
 		}
 	}
@@ -80,10 +80,10 @@ func (c *Cache) lock(ctx context.Context) (unlock func(), err error) {
 	for said := false; ; said = true {
 		err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB)
 		if err == nil {
-			return func() { f.Close() }, nil
+			return func() { _ = f.Close() }, nil
 		}
 		if !errors.Is(err, syscall.EWOULDBLOCK) {
-			f.Close()
+			_ = f.Close()
 			return nil, fmt.Errorf("lock %s: %w", f.Name(), err)
 		}
 		if !said {
@@ -91,7 +91,7 @@ func (c *Cache) lock(ctx context.Context) (unlock func(), err error) {
 		}
 		select {
 		case <-ctx.Done():
-			f.Close()
+			_ = f.Close()
 			return nil, ctx.Err()
 		case <-time.After(200 * time.Millisecond):
 		}

@@ -89,7 +89,7 @@ func (f Folder) Remove() error {
 		return fmt.Errorf("remove run folder: %w", err)
 	}
 	if above := filepath.Dir(string(f)); above == filepath.Dir(Default) {
-		os.Remove(above) // only if empty
+		_ = os.Remove(above) // only if empty
 	}
 	return nil
 }
@@ -100,7 +100,7 @@ func (f Folder) Lock(ctx context.Context, waiting func()) (unlock func(), err er
 	for said := false; ; said = true {
 		l, err := net.ListenUnix("unix", &net.UnixAddr{Name: "@strongroom-run-" + f.ID(), Net: "unix"})
 		if err == nil {
-			return func() { l.Close() }, nil
+			return func() { _ = l.Close() }, nil
 		}
 		if !errors.Is(err, syscall.EADDRINUSE) {
 			return nil, fmt.Errorf("lock run folder %s: %w", f, err)

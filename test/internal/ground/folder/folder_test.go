@@ -61,7 +61,7 @@ func TestLock(t *testing.T) {
 	short, cancel := context.WithTimeout(t.Context(), 150*time.Millisecond)
 	defer cancel()
 	waited := 0
-	if _, err := f.Lock(short, func() { waited++ }); !errors.Is(err, context.DeadlineExceeded) {
+	if _, err = f.Lock(short, func() { waited++ }); !errors.Is(err, context.DeadlineExceeded) {
 		t.Errorf("second lock: %v", err)
 	}
 	if waited != 1 {

@@ -15,7 +15,7 @@ func TestDetachFindEnd(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			run := t.TempDir()
-			cmd := exec.Command("sh", "-c", c.script)
+			cmd := exec.CommandContext(t.Context(), "sh", "-c", c.script)
 			if err := Detach(cmd, run, filepath.Join(run, "log")); err != nil {
 				t.Fatal(err)
 			}

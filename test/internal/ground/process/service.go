@@ -40,7 +40,7 @@ func (s Service) once(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	defer out.Close()
+	defer func() { _ = out.Close() }()
 	cmd := exec.CommandContext(ctx, s.Args[0], s.Args[1:]...)
 	cmd.Stdout, cmd.Stderr = out, out
 	return cmd.Run()
@@ -53,7 +53,7 @@ func Detach(cmd *exec.Cmd, run, logFile string) error {
 	if err != nil {
 		return fmt.Errorf("open the log of %s: %w", cmd.Path, err)
 	}
-	defer out.Close()
+	defer func() { _ = out.Close() }()
 	cmd.Stdout, cmd.Stderr = out, out
 	cmd.Env = append(cmd.Env, Mark(run))
 	if cmd.SysProcAttr == nil {

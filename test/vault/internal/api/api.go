@@ -38,21 +38,35 @@ func New(url, caFile string) (*Client, error) {
 	}}, nil
 }
 
-// Do sends a request, with the body in as JSON unless it is nil, and decodes
-// the answer into out unless that is nil.
-func (c *Client) Do(ctx context.Context, method, path string, in, out any) error {
-	status, body, err := c.send(ctx, method, path, in)
+// Get reads a path and decodes the answer into out, unless that is nil.
+func (c *Client) Get(ctx context.Context, path string, out any) error {
+	return c.do(ctx, request{method: http.MethodGet, path: path}, out)
+}
+
+// Put writes to a path and decodes the answer into out. Both in and out may be
+// nil.
+func (c *Client) Put(ctx context.Context, path string, in, out any) error {
+	return c.do(ctx, request{method: http.MethodPut, path: path, body: in}, out)
+}
+
+type request struct {
+	method, path string
+	body         any
+}
+
+func (c *Client) do(ctx context.Context, r request, out any) error {
+	status, body, err := c.send(ctx, r)
 	if err != nil {
-		return fmt.Errorf("%s %s: %w", method, path, err)
+		return fmt.Errorf("%s %s: %w", r.method, r.path, err)
 	}
 	if status >= 300 {
-		return fmt.Errorf("%s %s: %d %s", method, path, status, complaint(body))
+		return fmt.Errorf("%s %s: %d %s", r.method, r.path, status, complaint(body))
 	}
 	if out == nil || len(body) == 0 {
 		return nil
 	}
 	if err := json.Unmarshal(body, out); err != nil {
-		return fmt.Errorf("%s %s: read the answer: %w", method, path, err)
+		return fmt.Errorf("%s %s: read the answer: %w", r.method, r.path, err)
 	}
 	return nil
 }
@@ -68,7 +82,7 @@ type Health struct {
 // Health asks for the state. An error means that nobody answers.
 func (c *Client) Health(ctx context.Context) (Health, error) {
 	var h Health
-	_, body, err := c.send(ctx, http.MethodGet, "sys/health", nil)
+	_, body, err := c.send(ctx, request{method: http.MethodGet, path: "sys/health"})
 	if err == nil {
 		err = json.Unmarshal(body, &h)
 	}
@@ -90,14 +104,14 @@ func (c *Client) Await(ctx context.Context, what string, wanted func(Health) boo
 	}
 }
 
-func (c *Client) send(ctx context.Context, method, path string, in any) (int, []byte, error) {
+func (c *Client) send(ctx context.Context, r request) (int, []byte, error) {
 	var body bytes.Buffer
-	if in != nil {
-		if err := json.NewEncoder(&body).Encode(in); err != nil {
+	if r.body != nil {
+		if err := json.NewEncoder(&body).Encode(r.body); err != nil {
 			return 0, nil, err
 		}
 	}
-	req, err := http.NewRequestWithContext(ctx, method, c.url+"/v1/"+path, &body)
+	req, err := http.NewRequestWithContext(ctx, r.method, c.url+"/v1/"+r.path, &body)
 	if err != nil {
 		return 0, nil, err
 	}
@@ -108,7 +122,7 @@ func (c *Client) send(ctx context.Context, method, path string, in any) (int, []
 	if err != nil {
 		return 0, nil, err
 	}
-	defer res.Body.Close()
+	defer func() { _ = res.Body.Close() }()
 	b, err := io.ReadAll(res.Body)
 	return res.StatusCode, b, err
 }

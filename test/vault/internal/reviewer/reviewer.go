@@ -56,7 +56,7 @@ func (c Cluster) Access(ctx context.Context) (Access, error) {
 	if err != nil {
 		return a, err
 	}
-	if _, err := c.run(ctx, manifest, "apply", "--filename=-"); err != nil {
+	if _, err = c.run(ctx, manifest, "apply", "--filename=-"); err != nil {
 		return a, err
 	}
 	a.Token, err = c.token(ctx)
@@ -70,8 +70,8 @@ func (c Cluster) token(ctx context.Context) (string, error) {
 	for {
 		out, err := c.run(ctx, "", "get", "secret", "vault", "--namespace=vault-reviewer", "--output=jsonpath={.data.token}")
 		if err == nil && len(out) > 0 {
-			b, err := base64.StdEncoding.DecodeString(string(out))
-			return string(b), err
+			b, wrong := base64.StdEncoding.DecodeString(string(out))
+			return string(b), wrong
 		}
 		select {
 		case <-ctx.Done():

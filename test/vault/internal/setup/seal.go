@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"net/http"
 	"os"
 
 	"github.com/strongroom/strongroom/test/vault/internal/api"
@@ -43,7 +42,8 @@ func Init(ctx context.Context, c *api.Client, file string) (Keys, error) {
 		return Keys{}, fmt.Errorf("initialise Vault: %w", err)
 	}
 	if h.Initialized {
-		k, err := ReadKeys(file)
+		var k Keys
+		k, err = ReadKeys(file)
 		if errors.Is(err, fs.ErrNotExist) {
 			err = ErrLost
 		}
@@ -54,7 +54,7 @@ func Init(ctx context.Context, c *api.Client, file string) (Keys, error) {
 		Root string   `json:"root_token"`
 	}
 	shares := map[string]int{"secret_shares": 1, "secret_threshold": 1}
-	if err := c.Do(ctx, http.MethodPut, "sys/init", shares, &made); err != nil {
+	if err = c.Put(ctx, "sys/init", shares, &made); err != nil {
 		return Keys{}, err
 	}
 	if len(made.Keys) != 1 {
@@ -75,7 +75,7 @@ func Unseal(ctx context.Context, c *api.Client, k Keys) error {
 		return fmt.Errorf("unseal Vault: %w", err)
 	}
 	if h.Sealed {
-		if err := c.Do(ctx, http.MethodPut, "sys/unseal", map[string]string{"key": k.Unseal}, nil); err != nil {
+		if err := c.Put(ctx, "sys/unseal", map[string]string{"key": k.Unseal}, nil); err != nil {
 			return err
 		}
 	}

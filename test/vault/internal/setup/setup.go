@@ -6,9 +6,10 @@ import (
 	"encoding/hex"
 	"fmt"
 	"io"
-	"net/http"
 	"os"
+	"path"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"github.com/strongroom/strongroom/test/vault/internal/api"
@@ -21,7 +22,7 @@ const Plugin = "vault-plugin-auth-kubernetes"
 
 // Audit makes Vault write an audit log. Values in it are hashed.
 func Audit(ctx context.Context, c *api.Client, file string) error {
-	return missing(ctx, c, "sys/audit", "file", map[string]any{
+	return missing(ctx, c, "sys/audit/file", map[string]any{
 		"type": "file", "options": map[string]string{"file_path": file, "log_raw": "false"},
 	})
 }
@@ -29,8 +30,8 @@ func Audit(ctx context.Context, c *api.Client, file string) error {
 // Engines mounts a key/value engine of version 1 at kv/ and one of version 2
 // at secret/.
 func Engines(ctx context.Context, c *api.Client) error {
-	for path, version := range map[string]string{"kv": "1", "secret": "2"} {
-		err := missing(ctx, c, "sys/mounts", path, map[string]any{
+	for name, version := range map[string]string{"kv": "1", "secret": "2"} {
+		err := missing(ctx, c, "sys/mounts/"+name, map[string]any{
 			"type": "kv", "options": map[string]string{"version": version},
 		})
 		if err != nil {
@@ -38,7 +39,7 @@ func Engines(ctx context.Context, c *api.Client) error {
 		}
 	}
 	return repeat(ctx, func() error { // an engine of version 2 prepares itself for a moment
-		return c.Do(ctx, http.MethodGet, "secret/config", nil, nil)
+		return c.Get(ctx, "secret/config", nil)
 	})
 }
 
@@ -50,13 +51,13 @@ func Auth(ctx context.Context, c *api.Client, plugins string, cluster reviewer.A
 		return err
 	}
 	catalog := map[string]string{"sha256": sum, "command": Plugin}
-	if err := c.Do(ctx, http.MethodPut, "sys/plugins/catalog/auth/kubernetes", catalog, nil); err != nil {
+	if err := c.Put(ctx, "sys/plugins/catalog/auth/kubernetes", catalog, nil); err != nil {
 		return err
 	}
-	if err := missing(ctx, c, "sys/auth", "kubernetes", map[string]string{"type": "kubernetes"}); err != nil {
+	if err := missing(ctx, c, "sys/auth/kubernetes", map[string]string{"type": "kubernetes"}); err != nil {
 		return err
 	}
-	return c.Do(ctx, http.MethodPost, "auth/kubernetes/config", map[string]any{
+	return c.Put(ctx, "auth/kubernetes/config", map[string]any{
 		"kubernetes_host":      cluster.Host,
 		"kubernetes_ca_cert":   cluster.CA,
 		"token_reviewer_jwt":   cluster.Token,
@@ -64,18 +65,19 @@ func Auth(ctx context.Context, c *api.Client, plugins string, cluster reviewer.A
 	}, nil)
 }
 
-// missing makes an entry of a list unless it is there.
-func missing(ctx context.Context, c *api.Client, list, name string, entry any) error {
+// missing makes an entry, such as sys/mounts/kv, unless its list has it.
+func missing(ctx context.Context, c *api.Client, entry string, how any) error {
+	list, name := path.Split(entry)
 	var have struct {
 		Data map[string]any `json:"data"`
 	}
-	if err := c.Do(ctx, http.MethodGet, list, nil, &have); err != nil {
+	if err := c.Get(ctx, strings.TrimSuffix(list, "/"), &have); err != nil {
 		return err
 	}
 	if _, ok := have.Data[name+"/"]; ok {
 		return nil
 	}
-	return c.Do(ctx, http.MethodPost, list+"/"+name, entry, nil)
+	return c.Put(ctx, entry, how, nil)
 }
 
 func repeat(ctx context.Context, f func() error) error {
@@ -92,12 +94,12 @@ func repeat(ctx context.Context, f func() error) error {
 	}
 }
 
-func digest(path string) (string, error) {
-	f, err := os.Open(path)
+func digest(file string) (string, error) {
+	f, err := os.Open(file)
 	if err != nil {
 		return "", fmt.Errorf("read the plugin: %w", err)
 	}
-	defer f.Close()
+	defer func() { _ = f.Close() }()
 	h := sha256.New()
 	if _, err := io.Copy(h, f); err != nil {
 		return "", fmt.Errorf("read the plugin: %w", err)

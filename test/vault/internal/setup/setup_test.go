@@ -55,7 +55,7 @@ func TestEnginesOnce(t *testing.T) {
 	if err := Engines(t.Context(), c); err != nil {
 		t.Fatal(err)
 	}
-	if !slices.Contains(f.asked, "POST sys/mounts/kv") || slices.Contains(f.asked, "POST sys/mounts/secret") {
+	if !slices.Contains(f.asked, "PUT sys/mounts/kv") || slices.Contains(f.asked, "PUT sys/mounts/secret") {
 		t.Errorf("asked %q", f.asked)
 	}
 }
