@@ -47,20 +47,33 @@ func (t *tool) up(ctx context.Context, args []string) error {
 	if err != nil {
 		return err
 	}
-	ctx, cancel := context.WithTimeout(ctx, patience)
-	defer cancel()
-	err = t.bring(ctx, s, kube)
-	if errors.Is(err, setup.ErrLost) { // an earlier run was killed between two steps
-		t.log.Say("the keys of an earlier Vault are lost, start over")
-		if err = t.remove(ctx); err == nil {
-			err = t.bring(ctx, s, kube)
-		}
-	}
-	if err != nil {
+	fresh := !t.run.Exists()
+	err = t.attempt(ctx, s, kube)
+	switch {
+	case err == nil:
+		t.log.Say("up at %s: . %s", s.URL(), s.Env())
+		return nil
+	case ctx.Err() != nil && fresh: // interrupted: nothing is to be left
+		return errors.Join(err, t.remove(context.WithoutCancel(ctx)))
+	default:
 		return fmt.Errorf("%w (see %s)", err, t.run.Path("vault.log"))
 	}
-	t.log.Say("up at %s: . %s", s.URL(), s.Env())
-	return nil
+}
+
+// attempt brings Vault up, a second time if the first shows that an earlier
+// run was killed between two steps.
+func (t *tool) attempt(ctx context.Context, s server.Server, kube reviewer.Cluster) error {
+	ctx, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	err := t.bring(ctx, s, kube)
+	if !errors.Is(err, setup.ErrLost) {
+		return err
+	}
+	t.log.Say("the keys of an earlier Vault are lost, start over")
+	if err = t.remove(ctx); err != nil {
+		return err
+	}
+	return t.bring(ctx, s, kube)
 }
 
 // choose says where Vault shall listen and which cluster it shall ask.
