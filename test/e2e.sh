@@ -1,0 +1,42 @@
+#!/bin/bash
+# Runs the bats suite on a real node and a real Vault, and adds the counts to
+# bin/results. KEEP=1 leaves both running. Arguments go to bats; the default is all.
+cd "$(dirname "$0")/.." || exit 1
+export STRONGROOM_RUN=${STRONGROOM_RUN:-/var/tmp/strongroom/e2e}
+. test/ground.sh
+test/packages bats || exit 1
+
+finish() {
+	if [ -n "$KEEP" ]; then
+		echo "left running: export STRONGROOM_RUN=$STRONGROOM_RUN KUBECONFIG=$KUBECONFIG; . $STRONGROOM_RUN/vault/env"
+		return
+	fi
+	trap '' INT TERM
+	ground_down
+}
+trap finish EXIT
+trap 'exit 130' INT
+trap 'exit 143' TERM
+
+begin=$(date +%s)
+ground_up 10.198.0.0/16 || exit 1
+ground_load bin/images/*.tar || exit 1
+ground_install manifests/overlays/test || exit 1
+echo "ground and installation: $(($(date +%s) - begin)) s"
+
+mkdir -p bin
+[ $# = 0 ] && set -- test/bats
+bats --timing --print-output-on-failure --formatter tap "$@" | tee bin/bats.tap
+code=${PIPESTATUS[0]}
+passed=$(grep -cE '^ok [0-9]' bin/bats.tap)
+skipped=$(grep -cE '^ok [0-9]+ .*# skip' bin/bats.tap)
+failed=$(grep -cE '^not ok [0-9]' bin/bats.tap)
+[ "$code" != 0 ] && [ "$failed" = 0 ] && failed=1
+echo "bats: $((passed - skipped)) passed, $failed failed, $skipped skipped" | tee -a bin/results
+if [ "$failed" != 0 ]; then
+	echo '--- driver and provider logs ---'
+	for app in app=secrets-store-csi-driver app.kubernetes.io/name=vault-csi-provider; do
+		kubectl -n kube-system logs -l $app --tail=40 --prefix
+	done
+fi
+exit "$code"
