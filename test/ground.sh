@@ -17,7 +17,7 @@ ground_up() {
 		bin/ground/cluster up ${1:+--network "$1"} || return
 		export KUBECONFIG=$STRONGROOM_RUN/kubeconfig
 	fi
-	PATH=$PWD/bin/ground:$cache/bin:$PATH
+	PATH=$cache/bin:$PATH
 	bin/ground/vault up || return
 	set -a
 	# shellcheck disable=SC1091
