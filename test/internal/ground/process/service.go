@@ -6,6 +6,8 @@ import (
 	"log"
 	"os"
 	"os/exec"
+	"path/filepath"
+	"strconv"
 	"syscall"
 	"time"
 )
@@ -60,8 +62,26 @@ func Detach(cmd *exec.Cmd, run, logFile string) error {
 		cmd.SysProcAttr = &syscall.SysProcAttr{}
 	}
 	cmd.SysProcAttr.Setsid = true
+	if err := keepFiles(); err != nil {
+		return fmt.Errorf("start %s: %w", cmd.Path, err)
+	}
 	if err := cmd.Start(); err != nil {
 		return fmt.Errorf("start %s: %w", cmd.Path, err)
+	}
+	return nil
+}
+
+// keepFiles keeps files that this process inherited from children: one who reads
+// the other end of such a pipe would wait as long as the child lives.
+func keepFiles() error {
+	names, err := filepath.Glob("/proc/self/fd/[0-9]*")
+	if err != nil {
+		return err
+	}
+	for _, name := range names {
+		if fd, err := strconv.Atoi(filepath.Base(name)); err == nil && fd > 2 {
+			syscall.CloseOnExec(fd)
+		}
 	}
 	return nil
 }

@@ -1,0 +1,200 @@
+#!/usr/bin/env bats
+# What the driver promises to pods and their authors, with a scripted provider.
+
+load helpers
+
+setup_file() {
+	node_pod
+	for ns in bats-a bats-b; do fresh $ns; done
+	objects foo fookey | class bats-a good e2e-provider
+}
+
+teardown_file() { drop bats-a bats-b strongroom-test; }
+
+@test "the CRDs are established, and the old version is served" {
+	for crd in secretproviderclasses secretproviderclasspodstatuses; do
+		kubectl wait --for=condition=Established crd/$crd.secrets-store.csi.x-k8s.io --timeout=60s
+	done
+	kubectl -n bats-a get secretproviderclasses.v1alpha1.secrets-store.csi.x-k8s.io good -o jsonpath='{.spec.provider}' 2>/dev/null | grep -x e2e-provider
+}
+
+@test "roles exist under the names that users know" {
+	kubectl get clusterrole secretproviderclasses-role secretproviderclasses-admin-role secretproviderclasses-viewer-role \
+		secretproviderclasspodstatuses-viewer-role
+	kubectl get clusterrolebinding secretproviderclasses-rolebinding
+}
+
+@test "the driver is one container, ready, and registered at every node" {
+	for pod in $(pods_of csi-secrets-store); do
+		[ "$(kubectl -n kube-system get pod "$pod" -o jsonpath='{.spec.containers[*].name}')" = secrets-store ]
+		page "$pod" 9808 readyz | grep -x ok
+		page "$pod" 9808 healthz | grep -x ok
+	done
+	[ "$(kubectl get csinodes -o json | jq '[.items[] | select(any(.spec.drivers[]?; .name == "secrets-store.csi.k8s.io") | not)] | length')" = 0 ]
+}
+
+@test "the driver's identity cannot touch Secrets" {
+	who=system:serviceaccount:kube-system:secrets-store-csi-driver
+	for verb in get list watch create update patch delete; do
+		run kubectl auth can-i $verb secrets --as $who -A
+		[ "$output" = no ]
+	done
+	run kubectl auth can-i create serviceaccounts/token --as $who -A
+	[ "$output" = no ]
+}
+
+@test "a pod sees its files, whole, in a file system that runs nothing" {
+	pod bats-a reader good
+	ready bats-a reader
+	shows bats-a reader /mnt/0/foo secret
+	inside bats-a reader cat /mnt/0/fookey | grep -x 'This is mock key'
+	[ "$(inside bats-a reader readlink /mnt/0/foo)" = ..data/foo ]
+	[ "$(inside bats-a reader stat -L -c %a /mnt/0/foo)" = 644 ]
+	on_node grep "$(uid bats-a reader).*kubernetes.io~csi/v0/mount tmpfs rw,nosuid,nodev,noexec" /proc/1/mounts
+}
+
+@test "a status object tells what is mounted" {
+	eventually 30 kubectl -n bats-a get spcps reader-bats-a-good
+	status=$(kubectl -n bats-a get spcps reader-bats-a-good -o json)
+	[ "$(jq -r .status.podName <<<"$status")" = reader ]
+	[ "$(jq -r .status.secretProviderClassName <<<"$status")" = good ]
+	[ "$(jq -r .status.mounted <<<"$status")" = true ]
+	[ "$(jq -rc '[.status.objects[] | [.id, .version]]' <<<"$status")" = '[["secret/foo","v1"],["secret/fookey","v1"]]' ]
+	[ "$(jq -r '.metadata.ownerReferences | length' <<<"$status")" = 1 ]
+	[ "$(jq -r '.metadata.ownerReferences[0].uid' <<<"$status")" = "$(uid bats-a reader)" ]
+	jq -r .status.targetPath <<<"$status" | grep "$(uid bats-a reader)/volumes/kubernetes.io~csi/v0/mount"
+}
+
+@test "one pod has several volumes, also two of one class" {
+	objects foo | class bats-a second e2e-provider
+	pod bats-a several good second good
+	ready bats-a several
+	for n in 0 1 2; do shows bats-a several /mnt/$n/foo secret; done
+	[ "$(inside bats-a several ls /mnt/1)" = foo ]
+	three() { [ "$(kubectl -n bats-a get spcps -o json | jq '[.items[] | select(.status.podName == "several")] | length')" = 3 ]; }
+	eventually 30 three
+}
+
+@test "a class belongs to its namespace" {
+	echo 'objects: ""' | class bats-a shared no-such-provider
+	objects foo | class bats-b shared e2e-provider
+	pod bats-b shared shared
+	ready bats-b shared
+	shows bats-b shared /mnt/0/foo secret
+}
+
+@test "a missing class is named in an event" {
+	pod bats-b lost good
+	eventually 60 failed_with bats-b lost 'failed to get secretproviderclass bats-b/good' 'not found'
+}
+
+@test "a missing provider is named in an event" {
+	objects foo | class bats-b nobody no-such-provider
+	pod bats-b nobody nobody
+	eventually 60 failed_with bats-b nobody 'error connecting to provider "no-such-provider": provider not found' \
+		'failed to mount secrets store objects for pod bats-b/nobody'
+}
+
+@test "bad parameters are named in an event, and mending the class mends the pod" {
+	echo 'objects: "array: [oops]"' | class bats-b bad e2e-provider
+	pod bats-b bad bad
+	eventually 60 failed_with bats-b bad 'parse item 0 of parameter objects'
+	objects foo | class bats-b bad e2e-provider
+	ready bats-b bad
+}
+
+@test "a class without provider or without parameters is refused" {
+	kubectl apply -f - <<-END
+		{apiVersion: secrets-store.csi.x-k8s.io/v1, kind: SecretProviderClass, metadata: {name: hollow, namespace: bats-b}, spec: {}}
+	END
+	pod bats-b hollow hollow
+	eventually 60 failed_with bats-b hollow 'secretproviderclass bats-b/hollow: spec.provider is not set'
+}
+
+@test "a pod cannot override the class" {
+	attributes='objects: x' pod bats-a override good
+	eventually 60 failed_with bats-a override 'must not override parameters of secretproviderclass bats-a/good, but objects would'
+}
+
+@test "a volume that is not read-only is refused" {
+	readonly=false pod bats-a writer good
+	eventually 60 failed_with bats-a writer 'the volume must be read-only'
+}
+
+@test "the pod's tokens reach the provider" {
+	fake GET 'validate-token-requests?audience=vault'
+	pod bats-a tokens good
+	ready bats-a tokens
+	fake GET 'validate-token-requests?audience=nobody'
+	pod bats-a untokened good
+	eventually 60 failed_with bats-a untokened 'no service account token for audience nobody'
+	fake GET 'validate-token-requests?audience='
+	ready bats-a untokened
+}
+
+@test "a group reads, others do not" {
+	fake PUT 'object?name=private&version=v1&mode=0400' only-for-the-group
+	objects private | class bats-a private e2e-provider
+	group=4711 pod bats-a grouped private
+	ready bats-a grouped
+	shows bats-a grouped /mnt/0/private only-for-the-group
+	[ "$(inside bats-a grouped stat -L -c '%a %g' /mnt/0/private)" = '440 4711' ]
+}
+
+@test "a provider that fails leaves nothing mounted, and the pod starts once it recovers" {
+	fake PUT 'fail?kind=Unavailable' ''
+	pod bats-a patient good
+	eventually 60 failed_with bats-a patient 'told to fail with Unavailable'
+	id=$(uid bats-a patient)
+	run on_node grep "$id.*kubernetes.io~csi" /proc/1/mounts
+	[ "$status" = 1 ]
+	fake DELETE fail
+	ready bats-a patient
+	shows bats-a patient /mnt/0/foo secret
+}
+
+@test "driver and provider are killed under a running pod, and it loses no file" {
+	before=$(restarts csi-secrets-store)
+	kill_on_node /secrets-store-csi
+	kill_on_node /fakeprovider
+	shows bats-a reader /mnt/0/foo secret
+	more() { [ "$(restarts csi-secrets-store)" -gt "$before" ]; }
+	eventually 60 more
+	kubectl -n kube-system rollout status daemonset csi-secrets-store --timeout=90s
+	kubectl -n kube-system rollout status daemonset e2e-provider --timeout=90s
+	shows bats-a reader /mnt/0/foo secret
+	pod bats-a late good
+	ready bats-a late
+	shows bats-a late /mnt/0/foo secret
+}
+
+@test "driver and provider are replaced under a running pod, and it loses no file" {
+	kubectl -n kube-system rollout restart daemonset csi-secrets-store e2e-provider
+	for set in csi-secrets-store e2e-provider; do
+		kubectl -n kube-system rollout status daemonset $set --timeout=120s
+	done
+	shows bats-a reader /mnt/0/foo secret
+	pod bats-a later good
+	ready bats-a later
+	shows bats-a later /mnt/0/foo secret
+}
+
+@test "metrics have the names that dashboards use" {
+	counted() {
+		local pod
+		for pod in $(pods_of csi-secrets-store); do page "$pod" 8095 metrics; done | grep -E "^$1\{.*os_type=\"linux\""
+	}
+	counted node_publish_total
+	kubectl -n bats-a delete pod later --timeout=60s
+	eventually 60 counted 'node_unpublish_total'
+}
+
+@test "a deleted pod leaves nothing on the node, and no error in the log" {
+	id=$(uid bats-a reader)
+	kubectl -n bats-a delete pod reader --timeout=60s
+	gone() { ! on_node grep "$id" /proc/1/mounts && ! on_node test -e "/var/lib/kubelet/pods/$id"; }
+	eventually 60 gone
+	no_status() { ! kubectl -n bats-a get spcps reader-bats-a-good; }
+	eventually 90 no_status
+	! kubectl -n kube-system logs -l app=secrets-store-csi-driver --tail=-1 | grep -E 'failed to clean|NodeUnpublishVolume.*err='
+}
