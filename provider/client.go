@@ -90,11 +90,11 @@ func (c *Client) Mount(ctx context.Context, name string, req *Request) (*Respons
 	}
 	ctx, cancel := context.WithTimeout(ctx, c.cfg.Timeout)
 	defer cancel()
-	if err := l.calls.Acquire(ctx, 1); err != nil {
+	if err = l.calls.Acquire(ctx, 1); err != nil {
 		return nil, Errorf(Timeout, "provider %q: %d calls are in flight and none ended in time", name, c.cfg.Concurrency)
 	}
 	defer l.calls.Release(1)
-	if err := c.ready(ctx, name, l); err != nil {
+	if err = c.ready(ctx, name, l); err != nil {
 		return nil, err
 	}
 	answer, err := v1alpha1.NewCSIDriverProviderClient(l.conn).Mount(ctx, wire)

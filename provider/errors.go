@@ -34,16 +34,40 @@ const (
 	Internal
 )
 
-var kindNames = [...]string{
-	"Unknown", "Invalid", "NotFound", "Denied", "Unavailable", "Throttled", "Timeout", "Busy", "TooLarge", "Internal",
-}
-
 // String returns the kind's name, from a closed set that suits a metric label.
 func (k Kind) String() string {
-	if k < 0 || int(k) >= len(kindNames) {
-		return kindNames[Unknown]
+	switch k {
+	case Invalid:
+		return "Invalid"
+	case NotFound:
+		return "NotFound"
+	case Denied:
+		return "Denied"
+	case Unavailable:
+		return "Unavailable"
+	case Throttled:
+		return "Throttled"
+	case Timeout:
+		return "Timeout"
+	case Busy:
+		return "Busy"
+	case TooLarge:
+		return "TooLarge"
+	case Internal:
+		return "Internal"
+	case Unknown:
 	}
-	return kindNames[k]
+	return "Unknown"
+}
+
+// KindNamed returns the kind whose String is name; others are Unknown.
+func KindNamed(name string) Kind {
+	for k := Unknown; k <= Internal; k++ {
+		if k.String() == name {
+			return k
+		}
+	}
+	return Unknown
 }
 
 // Error is an error with a kind.
@@ -69,8 +93,7 @@ func Errorf(kind Kind, format string, args ...any) error {
 
 // KindOf returns the kind of the outermost [Error] in err's tree, or Unknown.
 func KindOf(err error) Kind {
-	var e *Error
-	if errors.As(err, &e) {
+	if e, ok := errors.AsType[*Error](err); ok {
 		return e.Kind
 	}
 	return Unknown

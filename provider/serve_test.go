@@ -55,12 +55,12 @@ func (b *buffer) String() string {
 	return b.b.String()
 }
 
-// serve runs p on dir/NAME.sock until stop is called or the test ends.
-func serve(t *testing.T, dir, name string, p provider.Provider, log *slog.Logger, more ...func(*provider.Config)) (stop func()) {
+// serve runs p on dir/acme.sock until stop is called or the test ends.
+func serve(t *testing.T, dir string, p provider.Provider, more ...func(*provider.Config)) (stop func()) {
 	t.Helper()
 	ctx, cancel := context.WithCancel(context.Background())
 	cfg := provider.Config{
-		Name: name, Endpoint: filepath.Join(dir, name+".sock"), SocketGID: -1, Log: log,
+		Name: "acme", Endpoint: filepath.Join(dir, "acme.sock"), SocketGID: -1, Log: slog.New(slog.DiscardHandler),
 		Open: func(context.Context, *slog.Logger) (provider.Provider, error) { return p, nil },
 	}
 	for _, m := range more {
@@ -118,67 +118,86 @@ func ask(c *provider.Client, name string) (string, error) {
 	return fmt.Sprintf("%s %v", resp.Files[0].Contents, resp.Files[0].Mode), nil
 }
 
+// asked asks acme and says so if the answer does not begin as wanted.
+func asked(c *provider.Client, want string) error {
+	got, err := ask(c, "acme")
+	if err == nil && !strings.HasPrefix(got, want) {
+		err = fmt.Errorf("got %q, want %q", got, want)
+	}
+	return err
+}
+
 func TestMountOverSocket(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
-	serve(t, dir, "acme", answer("one"), slog.New(slog.DiscardHandler))
+	serve(t, dir, answer("one"))
 	if got, err := ask(client(t, t.TempDir(), dir), "acme"); err != nil || got != "one -rw-r--r--" {
 		t.Errorf("%q, %v", got, err)
 	}
 }
 
-func TestErrorsOverSocket(t *testing.T) {
-	t.Parallel()
-	dir, log := t.TempDir(), &buffer{}
-	p := mountFunc(func(ctx context.Context, req *provider.Request) (*provider.Response, error) {
-		switch name := req.Parameters["do"]; name {
-		case "panic":
-			panic(canary)
-		case "nil":
-			return nil, nil
-		case "large":
-			return answer(strings.Repeat("x", 2<<20))(ctx, req)
-		case "path":
-			return &provider.Response{Files: []provider.File{{Path: "../x"}}, Versions: []provider.Version{{}}}, nil
-		case "plain":
-			return nil, errors.New("plain " + strings.Repeat("y", 1<<20))
-		case "throttled":
-			return nil, &provider.Error{Kind: provider.Throttled, RetryAfter: 7 * time.Second, Err: errors.New("slow down")}
-		default:
-			for k := provider.Unknown; k <= provider.Internal; k++ {
-				if k.String() == name {
-					return nil, fmt.Errorf("wrapped: %w", provider.Errorf(k, "as told"))
-				}
-			}
-		}
+// failing answers as the parameter "do" says.
+func failing(ctx context.Context, req *provider.Request) (*provider.Response, error) {
+	switch name := req.Parameters["do"]; name {
+	case "panic":
+		panic(canary)
+	case "nil":
+		return nil, nil
+	case "large":
+		return answer(strings.Repeat("x", 2<<20))(ctx, req)
+	case "path":
+		return &provider.Response{Files: []provider.File{{Path: "../x"}}, Versions: []provider.Version{{}}}, nil
+	case "plain":
+		return nil, errors.New("plain " + strings.Repeat("y", 1<<20))
+	case "throttled":
+		return nil, &provider.Error{Kind: provider.Throttled, RetryAfter: 7 * time.Second, Err: errors.New("slow down")}
+	case "fine":
 		return answer("fine")(ctx, req)
-	})
-	serve(t, dir, "acme", p, slog.New(slog.NewTextHandler(log, nil)))
+	default:
+		return nil, fmt.Errorf("wrapped: %w", provider.Errorf(provider.KindNamed(name), "as told"))
+	}
+}
+
+// startFailing returns a function that asks the failing provider over its socket.
+func startFailing(t *testing.T, log *buffer) func(do string) error {
+	t.Helper()
+	dir := t.TempDir()
+	serve(t, dir, mountFunc(failing), func(c *provider.Config) { c.Log = slog.New(slog.NewTextHandler(log, nil)) })
 	c := client(t, dir)
-	mount := func(do string) error {
+	return func(do string) error {
 		_, err := c.Mount(context.Background(), "acme", &provider.Request{Mode: 0o644, Parameters: map[string]string{"do": do}})
 		return err
 	}
+}
+
+func TestKindsOverSocket(t *testing.T) {
+	t.Parallel()
+	mount := startFailing(t, &buffer{})
 	for k := provider.Unknown; k <= provider.Internal; k++ {
 		if err := mount(k.String()); provider.KindOf(err) != k || !strings.Contains(err.Error(), `provider "acme": wrapped: as told`) {
 			t.Errorf("kind %v became %v: %v", k, provider.KindOf(err), err)
 		}
 	}
+	if e, ok := errors.AsType[*provider.Error](mount("throttled")); !ok || e.RetryAfter != 7*time.Second {
+		t.Errorf("retry after %+v", e)
+	}
+}
+
+func TestErrorsOverSocket(t *testing.T) {
+	t.Parallel()
+	log := &buffer{}
+	mount := startFailing(t, log)
 	for do, want := range map[string]provider.Kind{
 		"panic": provider.Internal, "nil": provider.Internal, "large": provider.TooLarge,
 		"path": provider.Invalid, "plain": provider.Unknown, "throttled": provider.Throttled,
 	} {
 		err := mount(do)
 		if err == nil || provider.KindOf(err) != want {
-			t.Errorf("%s: %v (%v), want %v", do, err, provider.KindOf(err), want)
+			t.Fatalf("%s: %v (%v), want %v", do, err, provider.KindOf(err), want)
 		}
 		if len(err.Error()) > 5000 {
 			t.Errorf("%s: the error has %d bytes", do, len(err.Error()))
 		}
-	}
-	var e *provider.Error
-	if err := mount("throttled"); !errors.As(err, &e) || e.RetryAfter != 7*time.Second {
-		t.Errorf("retry after %+v", e)
 	}
 	if err := mount("fine"); err != nil {
 		t.Errorf("after all that: %v", err)
@@ -202,17 +221,13 @@ func TestProviderComesGoesAndMoves(t *testing.T) {
 		t.Fatal(err)
 	}
 	dead.(*net.UnixListener).SetUnlinkOnClose(false)
-	if err := dead.Close(); err != nil {
+	if err = dead.Close(); err != nil {
 		t.Fatal(err)
 	}
 	for i, where := range []string{dir, dir, legacy, dir} {
-		stop := serve(t, where, "acme", answer(fmt.Sprint(i)), slog.New(slog.DiscardHandler))
+		stop := serve(t, where, answer(fmt.Sprint(i)))
 		eventually(t, func() error { // a try may still meet the connection that just broke
-			got, err := ask(c, "acme")
-			if err == nil && !strings.HasPrefix(got, fmt.Sprint(i)) {
-				err = fmt.Errorf("got %q", got)
-			}
-			return err
+			return asked(c, fmt.Sprint(i))
 		})
 		stop()
 	}
@@ -228,7 +243,7 @@ func TestDeadlineAndCancel(t *testing.T) {
 		<-ctx.Done()
 		return nil, ctx.Err()
 	})
-	serve(t, dir, "acme", hang, slog.New(slog.DiscardHandler))
+	serve(t, dir, hang)
 	c := client(t, dir)
 	ctx, cancel := context.WithTimeout(context.Background(), 100*time.Millisecond)
 	defer cancel()
@@ -253,9 +268,9 @@ func TestSocket(t *testing.T) {
 	dir := t.TempDir()
 	path := filepath.Join(dir, "acme.sock")
 	gid := func(c *provider.Config) { c.SocketGID = os.Getgid() }
-	stop := serve(t, dir, "acme", answer("1"), slog.New(slog.DiscardHandler))
+	stop := serve(t, dir, answer("1"))
 	eventually(t, func() error { return checkMode(path, 0o600) })
-	serve(t, dir, "acme", answer("2"), slog.New(slog.DiscardHandler), gid) // a successor takes over
+	serve(t, dir, answer("2"), gid) // a successor takes over
 	eventually(t, func() error { return checkMode(path, 0o660) })
 	stop()
 	if got, err := ask(client(t, dir), "acme"); err != nil || !strings.HasPrefix(got, "2") {
@@ -292,7 +307,7 @@ func TestHealthAndMetrics(t *testing.T) {
 		t.Fatal(err)
 	}
 	dir := t.TempDir()
-	serve(t, dir, "acme", answer("1"), slog.New(slog.DiscardHandler), func(c *provider.Config) { c.HealthAddr = addr })
+	serve(t, dir, answer("1"), func(c *provider.Config) { c.HealthAddr = addr })
 	if _, err := ask(client(t, dir), "acme"); err != nil {
 		t.Fatal(err)
 	}

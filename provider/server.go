@@ -47,8 +47,7 @@ func (s *server) Mount(ctx context.Context, wire *v1alpha1.MountRequest) (*v1alp
 	if err == nil {
 		resp, err = s.mount(ctx, req)
 	}
-	took := time.Since(start)
-	s.report(ctx, req, len(resp.GetFiles()), took, err)
+	s.report(ctx, req, time.Since(start), err)
 	return resp, asStatus(err)
 }
 
@@ -71,7 +70,7 @@ func (s *server) mount(ctx context.Context, req *Request) (wire *v1alpha1.MountR
 	return encodeResponse(resp, req.Mode)
 }
 
-func (s *server) report(ctx context.Context, req *Request, files int, took time.Duration, err error) {
+func (s *server) report(ctx context.Context, req *Request, took time.Duration, err error) {
 	attrs := []slog.Attr{
 		slog.String("namespace", req.Pod.Namespace), slog.String("pod", req.Pod.Name),
 		slog.String("class", req.Class), slog.Duration("took", took),
@@ -83,7 +82,7 @@ func (s *server) report(ctx context.Context, req *Request, files int, took time.
 		return
 	}
 	s.observe("OK", took)
-	s.log.LogAttrs(ctx, slog.LevelInfo, "mount", append(attrs, slog.Int("count", files))...)
+	s.log.LogAttrs(ctx, slog.LevelInfo, "mount", attrs...)
 }
 
 // guard turns a panic in any handler into an error instead of the process's end.

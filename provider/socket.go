@@ -51,7 +51,7 @@ func openTo(path string, gid int) error {
 	if err := os.Chown(path, -1, gid); err != nil {
 		return fmt.Errorf("give the socket to group %d: %w", gid, err)
 	}
-	return os.Chmod(path, 0o660)
+	return os.Chmod(path, 0o660) //nolint:gosec // the group is whom it is for
 }
 
 func describe(info fs.FileInfo) string {

@@ -20,14 +20,25 @@ const errorDomain = "provider.strongroom"
 // maxErrorText bounds an error on the wire, in bytes: it travels in a header.
 const maxErrorText = 4096
 
-// wireCodes gives the code for each kind. Passing trouble is sent as Unknown, with
+// wireCode gives the code for a kind. Passing trouble is sent as Unknown, with
 // the kind in the details: the upstream driver hands codes on to kubelet, and one
 // that kubelet does not take for final makes that driver answer the next call for
 // an empty directory with OK. (driver-contract 12.1)
-var wireCodes = [...]codes.Code{
-	Unknown: codes.Unknown, Invalid: codes.InvalidArgument, NotFound: codes.NotFound, Denied: codes.PermissionDenied,
-	Unavailable: codes.Unknown, Throttled: codes.Unknown, Timeout: codes.Unknown, Busy: codes.Unknown,
-	TooLarge: codes.FailedPrecondition, Internal: codes.Internal,
+func wireCode(kind Kind) codes.Code {
+	switch kind {
+	case Invalid:
+		return codes.InvalidArgument
+	case NotFound:
+		return codes.NotFound
+	case Denied:
+		return codes.PermissionDenied
+	case TooLarge:
+		return codes.FailedPrecondition
+	case Internal:
+		return codes.Internal
+	case Unknown, Unavailable, Throttled, Timeout, Busy:
+	}
+	return codes.Unknown
 }
 
 // asStatus is the provider's side.
@@ -39,13 +50,9 @@ func asStatus(err error) error {
 	if kind == Unknown && (errors.Is(err, context.DeadlineExceeded) || errors.Is(err, context.Canceled)) {
 		kind = Timeout
 	}
-	if kind < 0 || int(kind) >= len(wireCodes) {
-		kind = Unknown
-	}
-	st := status.New(wireCodes[kind], clip(strings.ToValidUTF8(err.Error(), "?"), maxErrorText))
+	st := status.New(wireCode(kind), clip(strings.ToValidUTF8(err.Error(), "?"), maxErrorText))
 	details := []protoadapt.MessageV1{&errdetails.ErrorInfo{Reason: kind.String(), Domain: errorDomain}}
-	var e *Error
-	if errors.As(err, &e) && e.RetryAfter > 0 {
+	if e, ok := errors.AsType[*Error](err); ok && e.RetryAfter > 0 {
 		details = append(details, &errdetails.RetryInfo{RetryDelay: durationpb.New(e.RetryAfter)})
 	}
 	if with, detailErr := st.WithDetails(details...); detailErr == nil {
@@ -63,7 +70,7 @@ func fromStatus(err error) error {
 		switch d := detail.(type) {
 		case *errdetails.ErrorInfo:
 			if d.GetDomain() == errorDomain {
-				e.Kind = kindNamed(d.GetReason())
+				e.Kind = KindNamed(d.GetReason())
 			}
 		case *errdetails.RetryInfo:
 			e.RetryAfter = min(max(0, d.GetRetryDelay().AsDuration()), time.Hour)
@@ -100,15 +107,6 @@ func kindOfCode(st *status.Status) Kind {
 // isOverLimit knows gRPC's words for an answer over the receiver's limit; there is
 // no code for it.
 func isOverLimit(text string) bool { return strings.Contains(text, "message larger than max") }
-
-func kindNamed(name string) Kind {
-	for kind, n := range kindNames {
-		if n == name {
-			return Kind(kind)
-		}
-	}
-	return Unknown
-}
 
 // clip cuts text to at most n bytes and says so.
 func clip(text string, n int) string {

@@ -279,7 +279,8 @@ func decodeResponse(wire *v1alpha1.MountResponse) (*Response, error) {
 		if f.GetMode() < 0 {
 			return nil, Errorf(Invalid, "file %q: mode %d is not within 0 to 0777", f.GetPath(), f.GetMode())
 		}
-		resp.Files = append(resp.Files, File{Path: f.GetPath(), Mode: fs.FileMode(f.GetMode()), Contents: f.GetContents()})
+		mode := fs.FileMode(f.GetMode()) //nolint:gosec // not negative
+		resp.Files = append(resp.Files, File{Path: f.GetPath(), Mode: mode, Contents: f.GetContents()})
 	}
 	return resp, checkResponse(resp.Files, resp.Versions, resp.Empty)
 }

@@ -66,8 +66,10 @@ type ignored struct {
 func (i *ignored) String() string   { return "" }
 func (i *ignored) Set(string) error { i.note(i.name); return nil }
 func (i *ignored) IsBoolFlag() bool {
-	return slices.Contains([]string{"debug", "log-report-caller", "filtered-watch-secret",
-		"logtostderr", "alsologtostderr", "add_dir_header", "skip_headers", "skip_log_headers", "one_output"}, i.name)
+	return slices.Contains([]string{
+		"debug", "log-report-caller", "filtered-watch-secret",
+		"logtostderr", "alsologtostderr", "add_dir_header", "skip_headers", "skip_log_headers", "one_output",
+	}, i.name)
 }
 
 // parse reads the command line and says on stderr what is wrong with it.

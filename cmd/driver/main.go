@@ -60,7 +60,7 @@ func run(ctx context.Context, o *options, log *slog.Logger) error {
 	if err != nil {
 		return fmt.Errorf("register metrics: %w", err)
 	}
-	if err := makeSocketDir(o.providerDirs(), o.providerSocketGID); err != nil {
+	if err = makeSocketDir(o.providerDirs(), o.providerSocketGID); err != nil {
 		return err
 	}
 	source, err := provider.NewClient(provider.ClientConfig{
@@ -83,21 +83,31 @@ func run(ctx context.Context, o *options, log *slog.Logger) error {
 	if err != nil {
 		return err
 	}
-	return serve(ctx, o, log, volumes, server, cluster)
+	return parts{o, volumes, server, cluster, log}.serve(ctx)
 }
 
-func serve(ctx context.Context, o *options, log *slog.Logger, volumes *rotation.Volumes, server *csi.Server, cluster *kube.Cluster) error {
-	socket, err := server.Listen(ctx)
+// parts are what runs side by side.
+type parts struct {
+	*options
+
+	volumes *rotation.Volumes
+	server  *csi.Server
+	cluster *kube.Cluster
+	log     *slog.Logger
+}
+
+func (p parts) serve(ctx context.Context) error {
+	socket, err := p.server.Listen(ctx)
 	if err != nil {
 		return err
 	}
 	group, ctx := errgroup.WithContext(ctx)
-	group.Go(func() error { return server.Serve(ctx, socket) })
-	group.Go(func() error { return volumes.Run(ctx) })
-	ready := []check{{"class lookup", cluster.Reachable}}
-	if o.kubeletPath != "" {
+	group.Go(func() error { return p.server.Serve(ctx, socket) })
+	group.Go(func() error { return p.volumes.Run(ctx) })
+	ready := []check{{"class lookup", p.cluster.Reachable}}
+	if p.kubeletPath != "" {
 		registrar, err := registration.New(registration.Config{
-			Dir: o.registrationDir, DriverName: o.driverName, Endpoint: o.kubeletPath, Log: log,
+			Dir: p.registrationDir, DriverName: p.driverName, Endpoint: p.kubeletPath, Log: p.log,
 		})
 		if err != nil {
 			return err
@@ -105,10 +115,10 @@ func serve(ctx context.Context, o *options, log *slog.Logger, volumes *rotation.
 		group.Go(func() error { return registrar.Run(ctx) })
 		ready = append(ready, check{"registration", func(context.Context) error { return registrar.Registered() }})
 	}
-	live := []check{{"csi socket", server.Probe}}
-	for addr, mux := range pages(o, live, append(live, ready...)) {
+	live := []check{{"csi socket", p.server.Probe}}
+	for addr, mux := range pages(p.options, live, append(live, ready...)) {
 		group.Go(func() error { return serveHTTP(ctx, addr, mux) })
 	}
-	log.Info("serving", slog.String("path", o.endpoint), slog.String("node", o.nodeID), slog.String("version", buildVersion()))
+	p.log.Info("serving", slog.String("path", p.endpoint), slog.String("node", p.nodeID), slog.String("version", buildVersion()))
 	return group.Wait()
 }

@@ -2,7 +2,6 @@ package providertest
 
 import (
 	"context"
-	"fmt"
 	"io/fs"
 	"slices"
 	"strings"
@@ -175,14 +174,4 @@ func namesOf(objects string) ([]string, error) {
 		return nil, provider.Errorf(provider.Invalid, "parameter objects names no object")
 	}
 	return names, nil
-}
-
-// KindNamed returns the kind with a name, for scripts.
-func KindNamed(name string) (provider.Kind, error) {
-	for kind := provider.Unknown; kind <= provider.Internal; kind++ {
-		if kind.String() == name {
-			return kind, nil
-		}
-	}
-	return provider.Unknown, fmt.Errorf("there is no kind of error named %q", name)
 }

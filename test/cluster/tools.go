@@ -73,7 +73,7 @@ func kubectl(ctx context.Context, c plan.Cluster, args ...string) (string, error
 }
 
 func (t *tool) lastLog(c plan.Cluster) string {
-	b, err := os.ReadFile(c.Logs(c.Node(1).Name() + "-init")) //nolint:gosec // in our own run folder
+	b, err := os.ReadFile(c.Logs(c.Node(1).Name() + "-init"))
 	if err != nil {
 		return err.Error()
 	}

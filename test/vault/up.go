@@ -179,5 +179,5 @@ func (t *tool) open(ctx context.Context, c *api.Client, s server.Server) error {
 	}
 	c.Token = k.Root
 	text := fmt.Sprintf("export VAULT_ADDR=%s\nexport VAULT_CACERT=%s\nexport VAULT_TOKEN=%s\n", s.URL(), s.CA(), k.Root)
-	return os.WriteFile(s.Env(), []byte(text), 0o600) //nolint:gosec // in our own run folder
+	return os.WriteFile(s.Env(), []byte(text), 0o600)
 }

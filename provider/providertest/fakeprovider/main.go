@@ -89,10 +89,7 @@ func put(f *providertest.Fake, r *http.Request) error {
 }
 
 func fail(f *providertest.Fake, r *http.Request) error {
-	kind, err := providertest.KindNamed(r.URL.Query().Get("kind"))
-	if err != nil {
-		return err
-	}
+	kind := provider.KindNamed(r.URL.Query().Get("kind"))
 	f.Fail(provider.Errorf(kind, "told to fail with %s", kind))
 	return nil
 }

@@ -6,11 +6,10 @@ import (
 	"sync/atomic"
 	"time"
 
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/client-go/rest"
 	"sigs.k8s.io/controller-runtime/pkg/client"
-
-	apierrors "k8s.io/apimachinery/pkg/api/errors"
 
 	v1 "github.com/strongroom/strongroom/api/v1"
 	"github.com/strongroom/strongroom/pkg/rotation"
@@ -76,7 +75,7 @@ func (c *Cluster) Reachable(ctx context.Context) error {
 
 // isObjectMissing tells a missing object from a missing CRD: both are "not found".
 func isObjectMissing(err error) bool {
-	status, ok := err.(apierrors.APIStatus) //nolint:errorlint // as the API server sent it
+	status, ok := err.(apierrors.APIStatus)
 	return ok && status.Status().Details != nil && status.Status().Details.Name != ""
 }
 

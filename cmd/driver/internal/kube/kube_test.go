@@ -50,7 +50,7 @@ func apiServer(t *testing.T) *rest.Config {
 	}
 	config, err := env.Start()
 	t.Cleanup(func() {
-		if err := env.Stop(); err != nil {
+		if err = env.Stop(); err != nil {
 			t.Errorf("stop the API server: %v", err)
 		}
 	})
@@ -131,12 +131,16 @@ func (l lab) mustRecord(t *testing.T, s rotation.Snapshot) {
 	}
 }
 
-func snapshot(namespace, pod, uid, class, volume string, versions ...provider.Version) rotation.Snapshot {
+func snapshot(pod provider.Pod, class, volume string, versions ...provider.Version) rotation.Snapshot {
 	return rotation.Snapshot{Versions: versions, Volume: rotation.Volume{
-		ID:     provider.VolumeID("csi-" + uid + volume),
-		Target: fmt.Sprintf("/var/lib/kubelet/pods/%s/volumes/kubernetes.io~csi/%s/mount", uid, volume),
-		Pod:    provider.Pod{Name: pod, Namespace: namespace, UID: uid}, Class: class,
+		ID:     provider.VolumeID("csi-" + pod.UID + volume),
+		Target: fmt.Sprintf("/var/lib/kubelet/pods/%s/volumes/kubernetes.io~csi/%s/mount", pod.UID, volume),
+		Pod:    pod, Class: class,
 	}}
+}
+
+func podOf(namespace, name, uid string) provider.Pod {
+	return provider.Pod{Namespace: namespace, Name: name, UID: uid}
 }
 
 func (l lab) classes(t *testing.T) {
@@ -150,7 +154,7 @@ func (l lab) classes(t *testing.T) {
 		ObjectMeta: metav1.ObjectMeta{Namespace: "classes", Name: "db"},
 		Spec:       v1.SecretProviderClassSpec{Provider: "vault", Parameters: map[string]string{"a": "b"}},
 	}
-	if err := l.api.Create(t.Context(), made); err != nil {
+	if err = l.api.Create(t.Context(), made); err != nil {
 		t.Fatal(err)
 	}
 	got, err := l.cluster.Class(t.Context(), "classes", "db")
@@ -158,12 +162,12 @@ func (l lab) classes(t *testing.T) {
 	if diff := cmp.Diff(want, got); err != nil || diff != "" {
 		t.Errorf("%v (-want +got):\n%s", err, diff)
 	}
-	if err := l.cluster.Reachable(t.Context()); err != nil {
+	if err = l.cluster.Reachable(t.Context()); err != nil {
 		t.Errorf("reachable: %v", err)
 	}
 	away := rest.CopyConfig(l.config)
 	away.Host = "https://127.0.0.1:1"
-	if err := newCluster(t, away, "n").Reachable(t.Context()); err == nil {
+	if err = newCluster(t, away, "n").Reachable(t.Context()); err == nil {
 		t.Error("an API server that is away is reachable")
 	}
 	_, err = newCluster(t, away, "n").Class(t.Context(), "classes", "db")
@@ -174,7 +178,7 @@ func (l lab) classes(t *testing.T) {
 
 func (l lab) record(t *testing.T) {
 	l.namespace(t, "shop")
-	s := snapshot("shop", "web-0", "u1", "db", "v", provider.Version{ID: "a", Version: "1"}, provider.Version{ID: "b", Version: "2"})
+	s := snapshot(podOf("shop", "web-0", "u1"), "db", "v", provider.Version{ID: "a", Version: "1"}, provider.Version{ID: "b", Version: "2"})
 	l.mustRecord(t, s)
 	got := l.get(t, "shop", "web-0-shop-db")
 	want := v1.SecretProviderClassPodStatusStatus{
@@ -210,7 +214,7 @@ func (l lab) record(t *testing.T) {
 
 func (l lab) twoVolumes(t *testing.T) {
 	l.namespace(t, "two")
-	one, other := snapshot("two", "p", "u", "c", "one"), snapshot("two", "p", "u", "c", "other")
+	one, other := snapshot(podOf("two", "p", "u"), "c", "one"), snapshot(podOf("two", "p", "u"), "c", "other")
 	for range 2 {
 		l.mustRecord(t, one)
 		l.mustRecord(t, other)
@@ -227,8 +231,8 @@ func (l lab) twoVolumes(t *testing.T) {
 func (l lab) ambiguous(t *testing.T) {
 	l.namespace(t, "ns")
 	for range 2 {
-		l.mustRecord(t, snapshot("ns", "a", "u1", "b-ns-c", "v"))
-		l.mustRecord(t, snapshot("ns", "a-ns-b", "u2", "c", "v"))
+		l.mustRecord(t, snapshot(podOf("ns", "a", "u1"), "b-ns-c", "v"))
+		l.mustRecord(t, snapshot(podOf("ns", "a-ns-b", "u2"), "c", "v"))
 	}
 	if n := l.count(t, "ns"); n != 2 {
 		t.Errorf("%d records, want 2", n)
@@ -241,8 +245,8 @@ func (l lab) ambiguous(t *testing.T) {
 // The record of a former pod of the same name is not taken: it goes with its owner.
 func (l lab) earlier(t *testing.T) {
 	l.namespace(t, "old")
-	l.mustRecord(t, snapshot("old", "p-0", "u1", "c", "v"))
-	err := l.cluster.Record(t.Context(), snapshot("old", "p-0", "u2", "c", "v"))
+	l.mustRecord(t, snapshot(podOf("old", "p-0", "u1"), "c", "v"))
+	err := l.cluster.Record(t.Context(), snapshot(podOf("old", "p-0", "u2"), "c", "v"))
 	if provider.KindOf(err) != provider.Busy {
 		t.Fatalf("%v", err)
 	}
@@ -253,7 +257,7 @@ func (l lab) earlier(t *testing.T) {
 	if err := l.api.Delete(t.Context(), found); err != nil {
 		t.Fatal(err)
 	}
-	l.mustRecord(t, snapshot("old", "p-0", "u2", "c", "v"))
+	l.mustRecord(t, snapshot(podOf("old", "p-0", "u2"), "c", "v"))
 }
 
 func (l lab) long(t *testing.T) {
@@ -261,7 +265,7 @@ func (l lab) long(t *testing.T) {
 	class := strings.Repeat("c", 200)
 	l.cluster = newCluster(t, l.config, strings.Repeat("n", 100)+".example")
 	for _, volume := range []string{"v", "w", "v"} {
-		l.mustRecord(t, snapshot("long", strings.Repeat("p", 200), "u", class, volume))
+		l.mustRecord(t, snapshot(podOf("long", strings.Repeat("p", 200), "u"), class, volume))
 	}
 	var list v1.SecretProviderClassPodStatusList
 	if err := l.api.List(context.Background(), &list, client.InNamespace("long")); err != nil {

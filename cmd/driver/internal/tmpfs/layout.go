@@ -55,11 +55,11 @@ func isComplete(root *os.Root) (bool, error) {
 
 // replace makes root hold exactly g, and says whether that was a change.
 func replace(root *os.Root, g rotation.Generation) (changed bool, err error) {
-	if err := provider.CheckFiles(g.Files); err != nil {
+	if err = provider.CheckFiles(g.Files); err != nil {
 		return false, err
 	}
 	old := current(root)
-	if err := sweep(root, old); err != nil {
+	if err = sweep(root, old); err != nil {
 		return false, err
 	}
 	if old != "" && same(root, g) {
@@ -122,7 +122,7 @@ func same(root *os.Root, g rotation.Generation) bool {
 	wanted := make(map[string]provider.File, len(g.Files))
 	for _, f := range g.Files {
 		wanted[f.Path] = f
-		if target, err := root.Readlink(top(f.Path)); err != nil || target != visible(top(f.Path)) {
+		if !isLinked(root, top(f.Path)) {
 			return false
 		}
 	}
@@ -180,7 +180,7 @@ func write(root *os.Root, g rotation.Generation) (name string, err error) {
 }
 
 func writeFile(root *os.Root, dir string, f provider.File, gid int) (err error) {
-	if err := makeParents(root, dir, path.Dir(f.Path)); err != nil {
+	if err = makeParents(root, dir, path.Dir(f.Path)); err != nil {
 		return err
 	}
 	file, err := root.OpenFile(path.Join(dir, f.Path), writeFlags, 0o600)
@@ -235,11 +235,15 @@ func link(root *os.Root, fresh string, files []provider.File) error {
 	return nil
 }
 
+func isLinked(root *os.Root, name string) bool {
+	target, err := root.Readlink(name)
+	return err == nil && target == visible(name)
+}
+
 // linkName makes the symlink of a top-level name. What else has the name, written
 // by a provider of old, gives way.
 func linkName(root *os.Root, name string) error {
-	target, err := root.Readlink(name)
-	if err == nil && target == visible(name) {
+	if isLinked(root, name) {
 		return nil
 	}
 	if info, err := root.Lstat(name); err == nil && info.IsDir() {

@@ -52,16 +52,16 @@ func tryVolume(size int64, noswap bool) (*volume, error) {
 	defer func() { _ = unix.Close(fd) }()
 	options := [][2]string{{"source", "tmpfs"}, {"mode", "0755"}, {"size", strconv.FormatInt(size, 10)}}
 	for _, option := range options {
-		if err := unix.FsconfigSetString(fd, option[0], option[1]); err != nil {
+		if err = unix.FsconfigSetString(fd, option[0], option[1]); err != nil {
 			return nil, fmt.Errorf("fsconfig %s: %w", option[0], err)
 		}
 	}
 	if noswap {
-		if err := unix.FsconfigSetFlag(fd, "noswap"); err != nil {
+		if err = unix.FsconfigSetFlag(fd, "noswap"); err != nil {
 			return nil, fmt.Errorf("fsconfig noswap: %w", err)
 		}
 	}
-	if err := unix.FsconfigCreate(fd); err != nil {
+	if err = unix.FsconfigCreate(fd); err != nil {
 		return nil, fmt.Errorf("fsconfig create: %w", err)
 	}
 	mnt, err := unix.Fsmount(fd, unix.FSMOUNT_CLOEXEC, unix.MOUNT_ATTR_NOSUID|unix.MOUNT_ATTR_NODEV|unix.MOUNT_ATTR_NOEXEC)
@@ -101,7 +101,7 @@ func grow(root *os.Root, size int64) error {
 		return err
 	}
 	defer closeQuietly(dir)
-	fd, err := unix.Fspick(int(dir.Fd()), "", unix.FSPICK_CLOEXEC|unix.FSPICK_EMPTY_PATH) //nolint:gosec // a descriptor fits
+	fd, err := unix.Fspick(int(dir.Fd()), "", unix.FSPICK_CLOEXEC|unix.FSPICK_EMPTY_PATH)
 	if err != nil {
 		return fmt.Errorf("fspick: %w", err)
 	}

@@ -96,7 +96,7 @@ func statfs(root *os.Root, info *unix.Statfs_t) error {
 		return err
 	}
 	defer closeQuietly(dir)
-	return unix.Fstatfs(int(dir.Fd()), info) //nolint:gosec // a descriptor fits
+	return unix.Fstatfs(int(dir.Fd()), info)
 }
 
 // Replace makes target hold exactly g. A target that is not mounted becomes mounted
@@ -114,7 +114,7 @@ func (v *Volumes) Replace(target string, g rotation.Generation) (changed bool, e
 		return false, err
 	}
 	defer closeQuietly(root)
-	if err := grow(root, sizeFor(g.Files)); err != nil {
+	if err = grow(root, sizeFor(g.Files)); err != nil {
 		return false, fmt.Errorf("make volume %s larger: %w", target, err)
 	}
 	changed, err = replace(root, g)

@@ -23,7 +23,7 @@ func volumes(t *testing.T) (*Volumes, string) {
 	}
 	target := filepath.Join(t.TempDir(), "pods", "uid", "mount")
 	t.Cleanup(func() {
-		for unix.Unmount(target, unix.MNT_DETACH) == nil { //nolint:revive // until nothing is mounted
+		for unix.Unmount(target, unix.MNT_DETACH) == nil { // until nothing is mounted
 		}
 	})
 	return New(slog.New(slog.DiscardHandler)), target

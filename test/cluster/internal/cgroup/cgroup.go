@@ -79,7 +79,7 @@ func (h hierarchy) make(name string) error {
 			continue
 		}
 		if err == nil {
-			err = os.WriteFile(filepath.Join(h.dir, name, file), b, 0o600) //nolint:gosec // in the kernel's file system
+			err = os.WriteFile(filepath.Join(h.dir, name, file), b, 0o600)
 		}
 		if err != nil {
 			return err

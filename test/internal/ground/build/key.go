@@ -63,7 +63,7 @@ func (c *Cache) copyModule(s Set, module string) (string, error) {
 		if err != nil {
 			return "", err
 		}
-		if err := os.WriteFile(filepath.Join(dir, name), b, 0o600); err != nil { //nolint:gosec // in our own cache
+		if err := os.WriteFile(filepath.Join(dir, name), b, 0o600); err != nil {
 			return "", err
 		}
 	}
