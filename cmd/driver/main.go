@@ -115,7 +115,7 @@ func (p parts) serve(ctx context.Context) error {
 		group.Go(func() error { return registrar.Run(ctx) })
 		ready = append(ready, check{"registration", func(context.Context) error { return registrar.Registered() }})
 	}
-	live := []check{{"csi socket", p.server.Probe}}
+	live := []check{{"csi socket", p.server.Probe}, {"workers", p.volumes.Alive}}
 	for addr, mux := range pages(p.options, live, append(live, ready...)) {
 		group.Go(func() error { return serveHTTP(ctx, addr, mux) })
 	}

@@ -19,7 +19,8 @@ type backlog struct {
 	mu    sync.Mutex
 	wake  *sync.Cond
 	items map[string]*item
-	queue []string // keys of items whose time has come
+	queue []string  // keys of items whose time has come
+	moved time.Time // when a worker last took an item, or had nothing to do
 }
 
 type item struct {
@@ -56,6 +57,9 @@ func (b *backlog) drop(key string) {
 
 // enqueue needs b.mu. A key may be queued twice: the second finds nothing to do.
 func (b *backlog) enqueue(key string) {
+	if len(b.queue) == 0 {
+		b.moved = time.Now()
+	}
 	b.queue = append(b.queue, key)
 	b.wake.Signal()
 }
@@ -96,10 +100,21 @@ func (b *backlog) next(ctx context.Context) (string, *item, Snapshot) {
 		b.queue = b.queue[1:]
 		if it := b.items[key]; it != nil && !it.working {
 			it.working, it.again = true, false
+			b.moved = time.Now()
 			return key, it, it.snapshot
 		}
 	}
 	return "", nil, Snapshot{}
+}
+
+// stuck says for how long items have waited without a worker taking any.
+func (b *backlog) stuck() time.Duration {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if len(b.queue) == 0 {
+		b.moved = time.Now()
+	}
+	return time.Since(b.moved)
 }
 
 func (b *backlog) finish(ctx context.Context, key string, it *item, err error) {

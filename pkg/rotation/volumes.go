@@ -19,6 +19,7 @@ const (
 	fileMode      = fs.FileMode(0o644) // of files whose provider says nothing else
 	unpublishWait = 5 * time.Second    // for a publish of the same volume to stop
 	recorders     = 16                 // records written side by side
+	stuckAfter    = 5 * time.Minute    // that records wait without one being tried
 )
 
 // Config is what Volumes needs.
@@ -68,6 +69,15 @@ func (r *Volumes) Run(ctx context.Context) error {
 		}
 		return err
 	})
+	return nil
+}
+
+// Alive returns an error if the work that is done beside calls does not advance,
+// which a slow or failing cluster is no reason for: every try has a deadline.
+func (r *Volumes) Alive(context.Context) error {
+	if d := r.records.stuck(); d > stuckAfter {
+		return fmt.Errorf("records of mounted volumes have waited for %v and none was tried", d.Round(time.Second))
+	}
 	return nil
 }
 

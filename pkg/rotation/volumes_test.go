@@ -363,3 +363,36 @@ func TestRecordOfAGoneVolumeIsDropped(t *testing.T) {
 		}
 	})
 }
+
+func TestAliveUntilWorkersAreStuck(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld()
+		release := make(chan struct{})
+		w.record = func(context.Context, rotation.Snapshot) error {
+			<-release
+			return nil
+		}
+		r := w.volumes(t)
+		run(t, r)
+		time.Sleep(time.Hour) // nothing to do is no trouble
+		for n := range 20 {   // more than there are workers
+			if err := r.Publish(t.Context(), volume(n)); err != nil {
+				t.Fatal(err)
+			}
+		}
+		synctest.Wait()
+		if err := r.Alive(t.Context()); err != nil {
+			t.Errorf("at first: %v", err)
+		}
+		time.Sleep(6 * time.Minute)
+		if err := r.Alive(t.Context()); err == nil {
+			t.Error("alive although nothing advances")
+		}
+		close(release)
+		synctest.Wait()
+		if err := r.Alive(t.Context()); err != nil {
+			t.Errorf("after it went on: %v", err)
+		}
+	})
+}
