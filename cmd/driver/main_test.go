@@ -65,7 +65,7 @@ func TestFlagsThatAreWrong(t *testing.T) {
 func TestProviderDirs(t *testing.T) {
 	t.Parallel()
 	for more, want := range map[string][]string{
-		"/b": {"/b", "/a"}, "": {"/a"}, " /b , ,/a,/b": {"/b", "/a"},
+		"/b": {"/b", "/a"}, "": {"/a"}, "/x, /b , ,/a,/x": {"/x", "/b", "/a"},
 	} {
 		o, err := parse([]string{"--provider-volume=/a", "--additional-provider-volume-paths=" + more}, &bytes.Buffer{})
 		if err != nil {

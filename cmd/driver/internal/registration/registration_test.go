@@ -11,6 +11,7 @@ import (
 
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/credentials/insecure"
+	"google.golang.org/protobuf/proto"
 	registerapi "k8s.io/kubelet/pkg/apis/pluginregistration/v1"
 )
 
@@ -50,9 +51,12 @@ func ask(t *testing.T, socket string, r *Registrar) {
 	defer cancel()
 	kubelet := registerapi.NewRegistrationClient(conn)
 	info, err := kubelet.GetInfo(ctx, &registerapi.InfoRequest{}, grpc.WaitForReady(true))
-	if err != nil || info.GetType() != "CSIPlugin" || info.GetName() != "d" || info.GetEndpoint() != "/kubelet/csi.sock" ||
-		strings.Join(info.GetSupportedVersions(), ",") != "1.0.0" {
-		t.Fatalf("%v, %v", info, err)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := &registerapi.PluginInfo{Type: "CSIPlugin", Name: "d", Endpoint: "/kubelet/csi.sock", SupportedVersions: []string{"1.0.0"}}
+	if !proto.Equal(want, info) {
+		t.Errorf("got %v, want %v", info, want)
 	}
 	if r.Registered() == nil {
 		t.Error("registered before kubelet said so")
