@@ -41,7 +41,7 @@ images: build $(TOOLS)/.built ## write an image of each binary as bin/images/NAM
 
 .PHONY: generate
 generate: $(TOOLS)/.built ## make the generated code and CRDs again
-	$(TOOLS)/protoc -plugins $(TOOLS)/protoc-gen-go,$(TOOLS)/protoc-gen-go-grpc provider/v1alpha1/service.proto
+	$(TOOLS)/protoc -plugins $(TOOLS)/protoc-gen-go,$(TOOLS)/protoc-gen-go-grpc provider/v1alpha1/service.proto provider/volumes/v1/volumes.proto
 	$(TOOLS)/controller-gen object paths=./api/...
 	$(TOOLS)/controller-gen crd paths=./api/... output:crd:dir=manifests/base/crds
 

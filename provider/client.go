@@ -4,36 +4,32 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io/fs"
 	"log/slog"
-	"net"
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"sync"
 	"time"
 
 	"golang.org/x/sync/semaphore"
-	"google.golang.org/grpc"
-	"google.golang.org/grpc/backoff"
-	"google.golang.org/grpc/connectivity"
-	"google.golang.org/grpc/credentials/insecure"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
 
 	"github.com/strongroom/strongroom/provider/v1alpha1"
+	"github.com/strongroom/strongroom/provider/volumes/v1"
 )
 
-// The client's bounds.
+// Mount only reads, so a call that a broken connection cut off, or that the
+// provider answered with the code Unavailable, is made again.
 const (
-	dialTimeout      = 3 * time.Second // one connect to one socket
-	connectPatience  = 5 * time.Second // wait for a provider that is just restarting
-	maxReconnectWait = 2 * time.Second // between two connects
+	maxTries = 3
+	tryAgain = 200 * time.Millisecond // before the second try; doubled before the third
 )
 
-// retryPolicy repeats a call that a broken connection cut off; Mount only reads,
-// so a repeat is harmless.
-const retryPolicy = `{"methodConfig":[{"name":[{"service":"v1alpha1.CSIDriverProvider"}],"retryPolicy":` +
-	`{"maxAttempts":3,"initialBackoff":"0.2s","maxBackoff":"2s","backoffMultiplier":2,"retryableStatusCodes":["UNAVAILABLE"]}}]}`
+// unmountedTimeout bounds a call that nobody depends on.
+const unmountedTimeout = 2 * time.Second
 
 // ClientConfig configures the driver's end of the wire.
 type ClientConfig struct {
@@ -49,20 +45,17 @@ type ClientConfig struct {
 }
 
 // Client calls providers by their names. It keeps one connection for each and
-// connects anew when a provider restarts, or moves to another directory.
+// connects anew when a provider restarts, or moves to another directory. A provider
+// gets the tokens and versions that it announced a use for; one that announces
+// nothing gets all tokens and no versions.
 type Client struct {
-	cfg   ClientConfig
-	mu    sync.Mutex
-	links map[string]*link
-}
+	cfg ClientConfig
+	// asking are the calls of Version that nobody waits for any longer.
+	asking sync.WaitGroup
 
-// link is the way to one provider.
-type link struct {
-	conn  *grpc.ClientConn
-	calls *semaphore.Weighted
-
-	mu      sync.Mutex
-	dialErr error // why the last connect failed
+	mu     sync.Mutex
+	links  map[string]*link
+	closed bool
 }
 
 // NewClient returns a Client; it connects when it is first asked for a provider.
@@ -70,6 +63,8 @@ func NewClient(cfg ClientConfig) (*Client, error) {
 	switch {
 	case len(cfg.Dirs) == 0:
 		return nil, errors.New("at least one provider directory is required")
+	case slices.Contains(cfg.Dirs, ""):
+		return nil, errors.New("the name of a provider directory is empty")
 	case cfg.MaxResponse <= 0, cfg.Timeout <= 0, cfg.Concurrency <= 0:
 		return nil, errors.New("limits of response size, time and concurrency must be positive")
 	case cfg.Log == nil:
@@ -80,10 +75,6 @@ func NewClient(cfg ClientConfig) (*Client, error) {
 
 // Mount asks the named provider for the files of a volume. Errors have a Kind.
 func (c *Client) Mount(ctx context.Context, name string, req *Request) (*Response, error) {
-	wire, err := encodeRequest(req)
-	if err != nil {
-		return nil, err
-	}
 	l, err := c.link(name)
 	if err != nil {
 		return nil, err
@@ -94,12 +85,9 @@ func (c *Client) Mount(ctx context.Context, name string, req *Request) (*Respons
 		return nil, Errorf(Timeout, "provider %q: %d calls are in flight and none ended in time", name, c.cfg.Concurrency)
 	}
 	defer l.calls.Release(1)
-	if err = c.ready(ctx, name, l); err != nil {
-		return nil, err
-	}
-	answer, err := v1alpha1.NewCSIDriverProviderClient(l.conn).Mount(ctx, wire)
+	answer, err := l.mount(ctx, req)
 	if err != nil {
-		return nil, c.explain(ctx, name, fromStatus(err))
+		return nil, err
 	}
 	resp, err := decodeResponse(answer)
 	if err != nil {
@@ -108,117 +96,148 @@ func (c *Client) Mount(ctx context.Context, name string, req *Request) (*Respons
 	return resp, nil
 }
 
-// explain adds to an error what an operator needs to act on it.
-func (c *Client) explain(ctx context.Context, name string, err error) error {
-	switch {
-	case isOverLimit(err.Error()):
-		return fmt.Errorf("provider %q: answer is over the driver's limit of %d bytes: mount less, or raise --max-call-recv-msg-size: %w",
-			name, c.cfg.MaxResponse, err)
-	case ctx.Err() != nil:
-		return Errorf(Timeout, "provider %q did not answer in time: %w", name, err)
+// Unmounted tells the named provider that a volume is gone. It is best effort: it
+// takes two seconds at most, and a provider that has no connection now, or no use for
+// the call, is not told.
+func (c *Client) Unmounted(ctx context.Context, name string, v VolumeID) {
+	c.mu.Lock()
+	l := c.links[name]
+	c.mu.Unlock()
+	if l == nil {
+		return
 	}
-	return fmt.Errorf("provider %q: %w", name, err)
+	s := l.borrow()
+	if s == nil {
+		return
+	}
+	defer l.giveBack(s)
+	if s.deaf.Load() {
+		return
+	}
+	ctx, cancel := context.WithTimeout(ctx, unmountedTimeout)
+	defer cancel()
+	_, err := volumes.NewVolumesClient(s.conn).Unmounted(ctx, &volumes.UnmountedRequest{VolumeId: string(v)})
+	switch {
+	case status.Code(err) == codes.Unimplemented:
+		s.deaf.Store(true)
+	case err != nil:
+		c.cfg.Log.LogAttrs(ctx, slog.LevelDebug, "provider did not take note of an unmount",
+			slog.String("provider", name), slog.String("volume", string(v)), slog.String("err", fromStatus(err).Error()))
+	}
 }
 
-// Close ends all connections.
+// Close ends all connections, and with them the calls in flight.
 func (c *Client) Close() error {
 	c.mu.Lock()
-	defer c.mu.Unlock()
-	errs := make([]error, 0, len(c.links))
+	c.closed = true
 	for _, l := range c.links {
-		errs = append(errs, l.conn.Close())
+		l.close()
 	}
 	clear(c.links)
-	return errors.Join(errs...)
+	c.mu.Unlock()
+	c.asking.Wait()
+	return nil
 }
 
+// spawn runs f beside the caller, for Close to wait for.
+func (c *Client) spawn(f func()) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if !c.closed {
+		c.asking.Go(f)
+	}
+}
+
+// link returns the way to a provider. A name is a user's choice, a socket is an
+// operator's: names without a socket are not remembered.
 func (c *Client) link(name string) (*link, error) {
 	if !validName(name) {
 		return nil, Errorf(Invalid, "error connecting to provider %q: invalid provider name, want 1 to 30 letters, digits, - or _", name)
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if l := c.links[name]; l != nil {
+	switch l := c.links[name]; {
+	case c.closed:
+		return nil, errClosed(name)
+	case l != nil:
 		return l, nil
-	}
-	if !c.exists(name) { // not remembered: a name is a user's choice, a socket is an operator's
+	case !c.exists(name):
 		return nil, c.notFound(name)
 	}
-	l := &link{calls: semaphore.NewWeighted(c.cfg.Concurrency)}
-	conn, err := grpc.NewClient("passthrough:///"+name,
-		grpc.WithTransportCredentials(insecure.NewCredentials()),
-		grpc.WithAuthority("localhost"), // providers check it (driver-contract 2.3)
-		grpc.WithDefaultServiceConfig(retryPolicy),
-		grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(c.cfg.MaxResponse)),
-		grpc.WithConnectParams(grpc.ConnectParams{
-			Backoff:           backoff.Config{BaseDelay: 100 * time.Millisecond, Multiplier: 1.6, Jitter: 0.2, MaxDelay: maxReconnectWait},
-			MinConnectTimeout: dialTimeout,
-		}),
-		grpc.WithContextDialer(func(ctx context.Context, _ string) (net.Conn, error) { return c.dial(ctx, name, l) }),
-	)
-	if err != nil {
-		return nil, Errorf(Internal, "error connecting to provider %q: %w", name, err)
+	l := &link{
+		client: c, name: name, calls: semaphore.NewWeighted(c.cfg.Concurrency),
+		door: make(chan struct{}, 1), open: map[*session]struct{}{},
 	}
-	l.conn = conn
 	c.links[name] = l
 	return l, nil
 }
 
-// ready waits a little for a connection, and says why if there is none.
-func (c *Client) ready(ctx context.Context, name string, l *link) error {
-	ctx, cancel := context.WithTimeout(ctx, connectPatience)
-	defer cancel()
-	for {
-		state := l.conn.GetState()
-		switch {
-		case state == connectivity.Ready:
-			return nil
-		case state == connectivity.Idle:
-			l.conn.Connect()
-		case state == connectivity.TransientFailure && !c.exists(name):
-			return c.notFound(name)
-		}
-		if !l.conn.WaitForStateChange(ctx, state) {
-			return Errorf(Unavailable, "error connecting to provider %q: no socket answers, is the provider running on this node? %w", name, l.lastDial())
+func errClosed(name string) error {
+	return Errorf(Unavailable, "error connecting to provider %q: the driver is stopping", name)
+}
+
+// mount calls the provider until it answers something that another try would not
+// better.
+func (l *link) mount(ctx context.Context, req *Request) (*v1alpha1.MountResponse, error) {
+	for try, wait := 1, tryAgain; ; try, wait = try+1, 2*wait {
+		answer, again, err := l.mountOnce(ctx, req)
+		if err == nil || !again || try == maxTries || !pause(ctx, wait) {
+			return answer, err
 		}
 	}
 }
 
-func (l *link) lastDial() error {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if l.dialErr == nil {
-		return errors.New("still connecting")
+// mountOnce asks over one connection, and for what the provider at its end wants.
+func (l *link) mountOnce(ctx context.Context, req *Request) (answer *v1alpha1.MountResponse, again bool, err error) {
+	s, err := l.session(ctx)
+	if err != nil {
+		return nil, false, err
 	}
-	return l.dialErr
-}
-
-// dial connects to the first socket that answers: a dead file in one directory
-// does not hide a living provider in another.
-func (c *Client) dial(ctx context.Context, name string, l *link) (net.Conn, error) {
-	var errs []error
-	for _, dir := range c.cfg.Dirs {
-		conn, err := dialSocket(ctx, socketPath(dir, name))
-		if err == nil {
-			return conn, nil
-		}
-		if !errors.Is(err, fs.ErrNotExist) {
-			errs = append(errs, err)
-		}
+	defer l.giveBack(s)
+	wire, err := encodeRequest(s.announced(ctx).wanted(req))
+	if err != nil {
+		return nil, false, err
 	}
-	err := errors.Join(errs...)
+	answer, err = v1alpha1.NewCSIDriverProviderClient(s.conn).Mount(ctx, wire)
 	if err == nil {
-		err = c.notFound(name)
+		return answer, false, nil
 	}
-	l.mu.Lock()
-	l.dialErr = err
-	l.mu.Unlock()
-	return nil, err
+	if isOver(ctx) && !errors.Is(ctx.Err(), context.Canceled) {
+		l.doubt(ctx, s)
+	}
+	failure := fromStatus(err)
+	return nil, status.Code(err) == codes.Unavailable && failure.RetryAfter == 0, l.explain(ctx, failure)
 }
 
-func dialSocket(ctx context.Context, path string) (net.Conn, error) {
-	dialer := net.Dialer{Timeout: dialTimeout}
-	return dialer.DialContext(ctx, "unix", path)
+// explain adds to an error of a call what an operator needs to act on it.
+func (l *link) explain(ctx context.Context, err *Error) error {
+	switch {
+	case isOver(ctx):
+		return Errorf(Timeout, "provider %q did not answer in time: %w", l.name, err)
+	case isOverLimit(err.Error()):
+		return fmt.Errorf("provider %q: answer is over the driver's limit of %d bytes: mount less, or raise --max-call-recv-msg-size: %w",
+			l.name, l.client.cfg.MaxResponse, err)
+	}
+	return fmt.Errorf("provider %q: %w", l.name, err)
+}
+
+// isOver says whether ctx has ended or is just about to: a provider that was told of
+// the deadline may notice it a moment earlier.
+func isOver(ctx context.Context) bool {
+	deadline, ok := ctx.Deadline()
+	return ctx.Err() != nil || ok && time.Until(deadline) < 50*time.Millisecond
+}
+
+// pause waits, and says whether ctx still holds.
+func pause(ctx context.Context, d time.Duration) bool {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return true
+	case <-ctx.Done():
+		return false
+	}
 }
 
 func (c *Client) exists(name string) bool {

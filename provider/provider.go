@@ -53,8 +53,11 @@ type Request struct {
 	Parameters map[string]string
 	// Secrets holds the data of nodePublishSecretRef; nil when the pod names none.
 	Secrets map[string]Secret
+	// Volume is the CSI volume id; empty if the driver did not tell and it cannot be
+	// known. It is what an [Unmounter] hears of later.
+	Volume VolumeID
 	// Current lists the versions in the volume now. It is empty at a first mount,
-	// and for providers that did not announce that they use it.
+	// and for providers that are no [VersionUser].
 	Current []Version
 	// Mode is the default mode of a file (0644).
 	Mode fs.FileMode
@@ -89,10 +92,27 @@ type Response struct {
 // VolumeID is the CSI volume id of an inline volume.
 type VolumeID string
 
-// Unmounter is an optional power of a Provider: to learn that a volume is gone,
-// in order to hand back a lease. It is best effort: a call can be lost.
+// The interfaces that follow are optional powers of a Provider, found by type
+// assertion. The provider announces them to the driver; under the upstream driver,
+// which does not ask, it gets all tokens, no versions and no Unmounted.
+
+// Unmounter learns that a volume is gone, in order to hand back a lease. It is best
+// effort: a call can be lost, or come twice, or for a volume that this process never
+// mounted.
 type Unmounter interface {
 	Unmounted(ctx context.Context, v VolumeID)
+}
+
+// Audiencer names the audiences whose tokens the provider wants in
+// [Request.Tokens]. The driver then sends no others. None means all. It is asked
+// once for each connection of a driver.
+type Audiencer interface {
+	Audiences() []string
+}
+
+// VersionUser says whether the provider makes use of [Request.Current].
+type VersionUser interface {
+	UsesVersions() bool
 }
 
 // OpenFunc makes the Provider once flags are parsed, before the socket exists.

@@ -21,6 +21,7 @@ import (
 	"google.golang.org/grpc/health/grpc_health_v1"
 
 	"github.com/strongroom/strongroom/provider/v1alpha1"
+	"github.com/strongroom/strongroom/provider/volumes/v1"
 )
 
 // stopGrace bounds the wait for calls under way when the process is told to stop.
@@ -60,6 +61,9 @@ func Serve(ctx context.Context, cfg Config) error {
 func (s *server) serve(ctx context.Context, socket net.Listener) error {
 	g := grpc.NewServer(grpc.ChainUnaryInterceptor(guard(s.log)))
 	v1alpha1.RegisterCSIDriverProviderServer(g, s)
+	if p, ok := s.provider.(Unmounter); ok {
+		volumes.RegisterVolumesServer(g, &volumesServer{provider: p, log: s.log})
+	}
 	grpc_health_v1.RegisterHealthServer(g, health.NewServer())
 	stopped := context.AfterFunc(ctx, func() { stopWithin(g, stopGrace) })
 	defer stopped()

@@ -100,14 +100,23 @@ func eventually(t *testing.T, check func() error) {
 
 func client(t *testing.T, dirs ...string) *provider.Client {
 	t.Helper()
-	c, err := provider.NewClient(provider.ClientConfig{
-		Dirs: dirs, MaxResponse: 1 << 20, Timeout: 20 * time.Second, Concurrency: 8, Log: slog.New(slog.DiscardHandler),
-	})
+	return clientWith(t, func(cfg *provider.ClientConfig) { cfg.Dirs = dirs })
+}
+
+func clientWith(t *testing.T, change func(*provider.ClientConfig)) *provider.Client {
+	t.Helper()
+	cfg := provider.ClientConfig{MaxResponse: 1 << 20, Timeout: 20 * time.Second, Concurrency: 8, Log: slog.New(slog.DiscardHandler)}
+	change(&cfg)
+	c, err := provider.NewClient(cfg)
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = c.Close() })
 	return c
+}
+
+func debugLog(b *buffer) *slog.Logger {
+	return slog.New(slog.NewTextHandler(b, &slog.HandlerOptions{Level: slog.LevelDebug}))
 }
 
 func ask(c *provider.Client, name string) (string, error) {

@@ -9,6 +9,7 @@ import (
 	"google.golang.org/grpc"
 
 	"github.com/strongroom/strongroom/provider/v1alpha1"
+	"github.com/strongroom/strongroom/provider/volumes/v1"
 )
 
 const protocolVersion = "v1alpha1"
@@ -29,9 +30,17 @@ type server struct {
 
 var _ v1alpha1.CSIDriverProviderServer = (*server)(nil)
 
-// Version implements the protocol's Version call.
+// Version implements the protocol's Version call: it announces what the provider
+// has a use for.
 func (s *server) Version(context.Context, *v1alpha1.VersionRequest) (*v1alpha1.VersionResponse, error) {
-	return &v1alpha1.VersionResponse{Version: protocolVersion, RuntimeName: s.name, RuntimeVersion: s.version}, nil
+	resp := &v1alpha1.VersionResponse{Version: protocolVersion, RuntimeName: s.name, RuntimeVersion: s.version}
+	if p, ok := s.provider.(Audiencer); ok {
+		resp.Audiences = p.Audiences()
+	}
+	if p, ok := s.provider.(VersionUser); ok {
+		resp.UsesCurrentVersions = p.UsesVersions()
+	}
+	return resp, nil
 }
 
 // Mount implements the protocol's Mount call.
@@ -83,6 +92,28 @@ func (s *server) report(ctx context.Context, req *Request, took time.Duration, e
 	}
 	s.observe("OK", took)
 	s.log.LogAttrs(ctx, slog.LevelInfo, "mount", attrs...)
+}
+
+// volumesServer serves what only some providers have a use for.
+type volumesServer struct {
+	volumes.UnimplementedVolumesServer
+
+	provider Unmounter
+	log      *slog.Logger
+}
+
+var _ volumes.VolumesServer = (*volumesServer)(nil)
+
+// Unmounted implements the call of that name.
+func (s *volumesServer) Unmounted(ctx context.Context, req *volumes.UnmountedRequest) (*volumes.UnmountedResponse, error) {
+	if req.GetVolumeId() == "" {
+		return nil, asStatus(Errorf(Invalid, "the volume id is missing"))
+	}
+	ctx, cancel := context.WithTimeout(ctx, mountTimeout)
+	defer cancel()
+	s.log.LogAttrs(ctx, slog.LevelDebug, "unmounted", slog.String("volume", req.GetVolumeId()))
+	s.provider.Unmounted(ctx, VolumeID(req.GetVolumeId()))
+	return &volumes.UnmountedResponse{}, nil
 }
 
 // guard turns a panic in any handler into an error instead of the process's end.

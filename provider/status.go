@@ -63,7 +63,7 @@ func asStatus(err error) error {
 
 // fromStatus is the driver's side: an error of any provider, with kind, without
 // the words that gRPC puts before the text.
-func fromStatus(err error) error {
+func fromStatus(err error) *Error {
 	st := status.Convert(err)
 	e := &Error{Kind: kindOfCode(st), RetryAfter: 0, Err: errors.New(clip(st.Message(), maxErrorText))}
 	for _, detail := range st.Details() {

@@ -1,10 +1,13 @@
 package provider
 
 import (
+	"crypto/sha256"
+	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"io/fs"
 	"maps"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -79,6 +82,7 @@ func encodeRequest(req *Request) (*v1alpha1.MountRequest, error) {
 		TargetPath:           req.TargetPath,
 		Permission:           strconv.Itoa(int(req.Mode & modeMask)),
 		CurrentObjectVersion: encodeVersions(req.Current),
+		VolumeId:             string(req.Volume),
 	}
 	if !req.NotBefore.IsZero() {
 		wire.NotBefore = timestamppb.New(req.NotBefore)
@@ -144,6 +148,9 @@ func decodeRequest(wire *v1alpha1.MountRequest) (*Request, error) {
 	if err != nil {
 		return nil, err
 	}
+	if err := wire.GetNotBefore().CheckValid(); wire.GetNotBefore() != nil && err != nil {
+		return nil, Errorf(Invalid, "parse not_before of the mount request: %w", err)
+	}
 	return &Request{
 		Pod: Pod{
 			Name: attributes[keyPodName], Namespace: attributes[keyPodNamespace],
@@ -151,9 +158,27 @@ func decodeRequest(wire *v1alpha1.MountRequest) (*Request, error) {
 		},
 		Tokens: tokens, Class: attributes[keyClass],
 		Parameters: parameters(attributes), Secrets: asSecrets(secrets),
+		Volume:  volumeID(wire),
 		Current: decodeVersions(wire.GetCurrentObjectVersion()),
 		Mode:    mode, NotBefore: asTime(wire.GetNotBefore()), TargetPath: wire.GetTargetPath(),
 	}, nil
+}
+
+// targetForm is where kubelet has the volumes of pods.
+var targetForm = regexp.MustCompile(`/pods/([^/]+)/volumes/kubernetes\.io~csi/([^/]+)/mount$`)
+
+// volumeID is what the driver says, or what kubelet makes of the pod and the name of
+// the volume, which the target path tells.
+func volumeID(wire *v1alpha1.MountRequest) VolumeID {
+	if id := wire.GetVolumeId(); id != "" {
+		return VolumeID(id)
+	}
+	parts := targetForm.FindStringSubmatch(wire.GetTargetPath())
+	if parts == nil {
+		return ""
+	}
+	sum := sha256.Sum256([]byte(parts[1] + parts[2]))
+	return VolumeID("csi-" + hex.EncodeToString(sum[:]))
 }
 
 func decodeStrings(what, text string) (map[string]string, error) {
@@ -270,6 +295,9 @@ func encodeResponse(resp *Response, mode fs.FileMode) (*v1alpha1.MountResponse, 
 func decodeResponse(wire *v1alpha1.MountResponse) (*Response, error) {
 	if code := wire.GetError().GetCode(); code != "" {
 		return nil, &Error{Kind: Unknown, Reason: code, Err: errors.New("the provider answered with error code " + strconv.Quote(clip(code, 200)))}
+	}
+	if err := wire.GetExpiresAt().CheckValid(); wire.GetExpiresAt() != nil && err != nil {
+		return nil, Errorf(Invalid, "the provider answered with an impossible time of expiry: %w", err)
 	}
 	resp := &Response{Versions: decodeVersions(wire.GetObjectVersion()), Empty: wire.GetEmpty(), Expires: asTime(wire.GetExpiresAt())}
 	if after := wire.GetRefreshAfter(); after != nil {

@@ -26,6 +26,7 @@ func sample() *Request {
 		Current:    []Version{{ID: "a", Version: "1"}},
 		Mode:       0o644,
 		NotBefore:  time.Date(2026, 1, 2, 3, 4, 5, 600, time.UTC),
+		Volume:     "csi-1",
 		TargetPath: "/var/lib/kubelet/pods/u-1/volumes/kubernetes.io~csi/v/mount",
 	}
 }
@@ -53,6 +54,29 @@ func TestRequestRoundTrip(t *testing.T) {
 		}
 		if diff := cmp.Diff(want, got, cmp.Comparer(func(a, b Secret) bool { return string(a) == string(b) })); diff != "" {
 			t.Errorf("%s (-want +got):\n%s", name, diff)
+		}
+	}
+}
+
+func TestVolumeID(t *testing.T) {
+	t.Parallel()
+	target := "/var/lib/kubelet/pods/0d3d5a2e-3b8b-4a0a-9d5c-0f6b8f6f2a11/volumes/kubernetes.io~csi/secrets/mount"
+	// echo -n 0d3d5a2e-3b8b-4a0a-9d5c-0f6b8f6f2a11secrets | sha256sum
+	want := VolumeID("csi-217f793752eeb1281b8403772b00f26ea05463ac0e2987d826870d9e339d903d")
+	for _, tc := range []struct {
+		sent, target string
+		want         VolumeID
+	}{
+		{"", target, want},
+		{"csi-sent", target, "csi-sent"},
+		{"", "/other/root" + target, want},
+		{"", target + "/", ""},
+		{"", "/tmp/x", ""},
+		{"", "", ""},
+		{"", strings.Replace(target, "~csi", "~secret", 1), ""},
+	} {
+		if got := volumeID(&v1alpha1.MountRequest{VolumeId: tc.sent, TargetPath: tc.target}); got != tc.want {
+			t.Errorf("%q, %q: %q, want %q", tc.sent, tc.target, got, tc.want)
 		}
 	}
 }

@@ -160,10 +160,13 @@ type MountRequest struct {
 	// The volume's path on the host.
 	TargetPath string `protobuf:"bytes,3,opt,name=target_path,json=targetPath,proto3" json:"target_path,omitempty"`
 	// The default file mode as a decimal JSON number: 420.
-	Permission           string           `protobuf:"bytes,4,opt,name=permission,proto3" json:"permission,omitempty"`
+	Permission string `protobuf:"bytes,4,opt,name=permission,proto3" json:"permission,omitempty"`
+	// What the volume holds now; only for a provider that announced its use.
 	CurrentObjectVersion []*ObjectVersion `protobuf:"bytes,5,rep,name=current_object_version,json=currentObjectVersion,proto3" json:"current_object_version,omitempty"`
 	// When set, no answer whose store read began earlier will do.
-	NotBefore     *timestamppb.Timestamp `protobuf:"bytes,1000,opt,name=not_before,json=notBefore,proto3" json:"not_before,omitempty"`
+	NotBefore *timestamppb.Timestamp `protobuf:"bytes,1000,opt,name=not_before,json=notBefore,proto3" json:"not_before,omitempty"`
+	// The CSI volume id.
+	VolumeId      string `protobuf:"bytes,1001,opt,name=volume_id,json=volumeId,proto3" json:"volume_id,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -238,6 +241,13 @@ func (x *MountRequest) GetNotBefore() *timestamppb.Timestamp {
 		return x.NotBefore
 	}
 	return nil
+}
+
+func (x *MountRequest) GetVolumeId() string {
+	if x != nil {
+		return x.VolumeId
+	}
+	return ""
 }
 
 type MountResponse struct {
@@ -500,7 +510,7 @@ const file_provider_v1alpha1_service_proto_rawDesc = "" +
 	"\fruntime_name\x18\x02 \x01(\tR\vruntimeName\x12'\n" +
 	"\x0fruntime_version\x18\x03 \x01(\tR\x0eruntimeVersion\x12\x1d\n" +
 	"\taudiences\x18\xe8\a \x03(\tR\taudiences\x123\n" +
-	"\x15uses_current_versions\x18\xe9\a \x01(\bR\x13usesCurrentVersions\"\x94\x02\n" +
+	"\x15uses_current_versions\x18\xe9\a \x01(\bR\x13usesCurrentVersions\"\xb2\x02\n" +
 	"\fMountRequest\x12\x1e\n" +
 	"\n" +
 	"attributes\x18\x01 \x01(\tR\n" +
@@ -513,7 +523,8 @@ const file_provider_v1alpha1_service_proto_rawDesc = "" +
 	"permission\x12M\n" +
 	"\x16current_object_version\x18\x05 \x03(\v2\x17.v1alpha1.ObjectVersionR\x14currentObjectVersion\x12:\n" +
 	"\n" +
-	"not_before\x18\xe8\a \x01(\v2\x1a.google.protobuf.TimestampR\tnotBefore\"\xb0\x02\n" +
+	"not_before\x18\xe8\a \x01(\v2\x1a.google.protobuf.TimestampR\tnotBefore\x12\x1c\n" +
+	"\tvolume_id\x18\xe9\a \x01(\tR\bvolumeId\"\xb0\x02\n" +
 	"\rMountResponse\x12>\n" +
 	"\x0eobject_version\x18\x01 \x03(\v2\x17.v1alpha1.ObjectVersionR\robjectVersion\x12%\n" +
 	"\x05error\x18\x02 \x01(\v2\x0f.v1alpha1.ErrorR\x05error\x12$\n" +
