@@ -110,6 +110,11 @@ demo: ## show a pod that reads its secret from a real Vault; KEEP=1 leaves it ru
 	@test/step 'images' $(MAKE) --no-print-directory images
 	@test/step 'demo' test/demo.sh
 
+.PHONY: bench
+bench: build ## rates, latencies and memory of the driver beside the aims; BENCH='-volumes 300 -rounds 5'
+	cd test && CGO_ENABLED=0 go build -o ../bin/ground/ ./bench
+	@bin/ground/bench $(BENCH)
+
 .PHONY: clean
 clean: ## remove what was built here; caches outside the checkout stay
 	rm -rf bin

@@ -1,0 +1,86 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"syscall"
+
+	"github.com/strongroom/strongroom/test/internal/stand"
+)
+
+// options are the command line. What follows it are flags of the driver.
+type options struct {
+	root, driver, provider, profile string
+	volumes, rounds, secrets        int
+	flags                           []string
+}
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
+	code, err := stand.Apart(ctx, func() int {
+		if err := run(ctx, parse()); err != nil {
+			fmt.Fprintln(os.Stderr, "bench:", err)
+			return 1
+		}
+		return 0
+	})
+	stop()
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "bench:", err)
+	}
+	os.Exit(code)
+}
+
+func parse() options {
+	var o options
+	flag.StringVar(&o.root, "root", ".", "root of the checkout")
+	flag.StringVar(&o.driver, "driver", "bin/linux/driver", "the driver, below root")
+	flag.StringVar(&o.provider, "provider", "bin/linux/fakeprovider", "the scripted provider, below root")
+	flag.StringVar(&o.profile, "profile", "", "write CPU and heap profiles of the driver into this folder, and measure nothing")
+	flag.IntVar(&o.volumes, "volumes", 300, "volumes of a round")
+	flag.IntVar(&o.rounds, "rounds", 5, "rounds, of which the one with the median rate counts")
+	flag.IntVar(&o.secrets, "secrets", 3000, "Secrets of others, of 4 KiB each")
+	flag.Parse()
+	o.flags = flag.Args()
+	for _, path := range []*string{&o.driver, &o.provider} {
+		if !filepath.IsAbs(*path) {
+			*path = filepath.Join(o.root, *path)
+		}
+	}
+	return o
+}
+
+func run(ctx context.Context, o options) (err error) {
+	b, err := newBench(ctx, o)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, b.cluster.Stop()) }()
+	if o.profile != "" {
+		return b.profiles(ctx, o.profile)
+	}
+	var f figures
+	for _, step := range []struct {
+		name string
+		do   func(context.Context, *figures) error
+	}{
+		{"what the API server can do alone", b.limit},
+		{"memory", b.memory},
+		{"one call in flight", b.one},
+		{"16 calls in flight", b.sixteen},
+		{"the queue of records", b.queue},
+		{"memory beside Secrets of others", b.memoryBeside},
+	} {
+		fmt.Fprintln(os.Stderr, "bench:", step.name)
+		if err := step.do(ctx, &f); err != nil {
+			return fmt.Errorf("%s: %w", step.name, err)
+		}
+	}
+	fmt.Print(f.table(o))
+	return nil
+}

@@ -1,0 +1,87 @@
+package main
+
+import (
+	"bufio"
+	"context"
+	"fmt"
+	"maps"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+
+	"k8s.io/client-go/kubernetes/scheme"
+	"k8s.io/client-go/rest"
+)
+
+// requests are counts of the API server, by verb: requests for classes, status
+// objects, Secrets, pods and events.
+type requests map[string]float64
+
+func (b *bench) requests(ctx context.Context) (requests, error) {
+	config := rest.CopyConfig(b.cluster.Config)
+	config.NegotiatedSerializer = scheme.Codecs.WithoutConversion()
+	api, err := rest.UnversionedRESTClientFor(config)
+	if err != nil {
+		return nil, fmt.Errorf("make a client of the API server's metrics: %w", err)
+	}
+	text, err := api.Get().AbsPath("/metrics").DoRaw(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("read the API server's metrics: %w", err)
+	}
+	return parseRequests(string(text)), nil
+}
+
+func parseRequests(page string) requests {
+	resource := regexp.MustCompile(`resource="(secretproviderclass\w*|syncedsecrets|secrets|pods|events)"`)
+	verb := regexp.MustCompile(`verb="(\w+)"`)
+	counts := requests{}
+	lines := bufio.NewScanner(strings.NewReader(page))
+	lines.Buffer(nil, 1<<20)
+	for lines.Scan() {
+		line := lines.Text()
+		if !strings.HasPrefix(line, "apiserver_request_total{") || !resource.MatchString(line) {
+			continue
+		}
+		m := verb.FindStringSubmatch(line)
+		n, err := strconv.ParseFloat(line[strings.LastIndex(line, " ")+1:], 64)
+		// Watches are counted when they end, and this program's are among them.
+		if m == nil || err != nil || m[1] == "WATCH" || m[1] == "DELETECOLLECTION" {
+			continue
+		}
+		counts[m[1]] += n
+	}
+	return counts
+}
+
+// perCall are requests of one call, by verb.
+type perCall map[string]float64
+
+func (r requests) since(before requests, calls int) perCall {
+	p := perCall{}
+	for verb, n := range r {
+		if n > before[verb] {
+			p[verb] = (n - before[verb]) / float64(calls)
+		}
+	}
+	return p
+}
+
+func (p perCall) total() float64 {
+	sum := 0.0
+	for _, n := range p {
+		sum += n
+	}
+	return sum
+}
+
+func (p perCall) String() string {
+	if len(p) == 0 {
+		return "0"
+	}
+	text := make([]string, 0, len(p))
+	for _, verb := range slices.Sorted(maps.Keys(p)) {
+		text = append(text, fmt.Sprintf("%.2f %s", p[verb], verb))
+	}
+	return fmt.Sprintf("%.2f (%s)", p.total(), strings.Join(text, ", "))
+}

@@ -1,0 +1,127 @@
+package stand
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+const (
+	patience = 30 * time.Second // with what takes milliseconds on an idle machine
+	pause    = 2 * time.Millisecond
+)
+
+// process is a program under test. Nothing waits for it in the background, so that it
+// can be traced from any thread.
+type process struct {
+	Pid int
+	log string
+}
+
+// start starts a program whose output is appended to a file. Its mount namespace is
+// its own, and shares the pods folder.
+func start(args []string, log string) (*process, error) {
+	out, err := os.OpenFile(log, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
+	if err != nil {
+		return nil, fmt.Errorf("open a log: %w", err)
+	}
+	defer func() { _ = out.Close() }()
+	pid, err := syscall.ForkExec(args[0], args, &syscall.ProcAttr{
+		Env: os.Environ(), Files: []uintptr{0, out.Fd(), out.Fd()},
+		Sys: &syscall.SysProcAttr{Cloneflags: unix.CLONE_NEWNS},
+	})
+	if err != nil {
+		return nil, fmt.Errorf("start %s: %w", args[0], err)
+	}
+	return &process{Pid: pid, log: log}, nil
+}
+
+// Kill sends SIGKILL and waits for the end.
+func (p *process) Kill() error {
+	if err := unix.Kill(p.Pid, unix.SIGKILL); err != nil {
+		return fmt.Errorf("kill process %d: %w", p.Pid, err)
+	}
+	return p.reap()
+}
+
+// Stop asks the process to end, and waits for that.
+func (p *process) Stop() error {
+	if err := unix.Kill(p.Pid, unix.SIGTERM); err != nil {
+		return fmt.Errorf("stop process %d: %w", p.Pid, err)
+	}
+	return p.reap()
+}
+
+func (p *process) reap() error {
+	for {
+		_, err := unix.Wait4(p.Pid, nil, unix.WALL, nil)
+		if err == nil || errors.Is(err, unix.ECHILD) { // its tracer was first
+			return nil
+		}
+		if !errors.Is(err, unix.EINTR) {
+			return fmt.Errorf("wait for process %d: %w", p.Pid, err)
+		}
+	}
+}
+
+// Log returns the last lines that the process wrote.
+func (p *process) Log() string {
+	data, err := os.ReadFile(p.log)
+	if err != nil {
+		return err.Error()
+	}
+	lines := strings.Split(strings.TrimSpace(string(data)), "\n")
+	return strings.Join(lines[max(0, len(lines)-15):], "\n")
+}
+
+// RSS is the resident memory in KiB.
+func (p *process) RSS() (int, error) {
+	status, err := os.ReadFile(filepath.Join("/proc", strconv.Itoa(p.Pid), "status"))
+	if err != nil {
+		return 0, fmt.Errorf("read memory of process %d: %w", p.Pid, err)
+	}
+	for line := range strings.Lines(string(status)) {
+		if text, ok := strings.CutPrefix(line, "VmRSS:"); ok {
+			return strconv.Atoi(strings.TrimSuffix(strings.TrimSpace(text), " kB"))
+		}
+	}
+	return 0, fmt.Errorf("process %d has no VmRSS", p.Pid)
+}
+
+// until repeats try until it succeeds, for as long as a patient operator would wait.
+func (p *process) until(ctx context.Context, try func(context.Context) error) error {
+	ctx, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	for {
+		err := try(ctx)
+		if err == nil {
+			return nil
+		}
+		if unix.Kill(p.Pid, 0) != nil || ended(p.Pid) {
+			return fmt.Errorf("process %d ended: %w; its log ends with\n%s", p.Pid, err, p.Log())
+		}
+		select {
+		case <-ctx.Done():
+			return fmt.Errorf("wait for process %d: %w; its log ends with\n%s", p.Pid, err, p.Log())
+		case <-time.After(pause):
+		}
+	}
+}
+
+// ended says whether a process is a zombie.
+func ended(pid int) bool {
+	stat, err := os.ReadFile(filepath.Join("/proc", strconv.Itoa(pid), "stat"))
+	if err != nil {
+		return true
+	}
+	_, rest, _ := strings.Cut(string(stat), ") ")
+	return strings.HasPrefix(rest, "Z") || strings.HasPrefix(rest, "X")
+}

@@ -1,0 +1,95 @@
+package stand
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+)
+
+// ScriptedName is the name of the scripted provider in a class.
+const ScriptedName = "e2e-provider"
+
+// Provider is a running scripted provider.
+type Provider struct {
+	*process
+
+	control string
+}
+
+// StartProvider starts the scripted provider on a node, and waits until it answers.
+func StartProvider(ctx context.Context, binary string, n Node) (*Provider, error) {
+	addr, err := freeAddr(ctx)
+	if err != nil {
+		return nil, err
+	}
+	p, err := start([]string{
+		binary, "--endpoint=" + n.ProviderSocket(ScriptedName), "--control-addr=" + addr, "--health-addr=", "--log-level=off",
+	}, filepath.Join(n.Dir, "provider.log"))
+	if err != nil {
+		return nil, err
+	}
+	s := &Provider{process: p, control: "http://" + addr}
+	err = s.until(ctx, func(ctx context.Context) error {
+		if _, missing := os.Stat(n.ProviderSocket(ScriptedName)); missing != nil {
+			return missing
+		}
+		_, silent := s.Calls(ctx)
+		return silent
+	})
+	if err != nil {
+		_ = s.Kill()
+		return nil, fmt.Errorf("wait for the provider: %w", err)
+	}
+	return s, nil
+}
+
+// ProviderSocket is the path of a provider's socket.
+func (n Node) ProviderSocket(name string) string { return filepath.Join(n.providers(), name+".sock") }
+
+func freeAddr(ctx context.Context) (string, error) {
+	var config net.ListenConfig
+	l, err := config.Listen(ctx, "tcp", "127.0.0.1:0")
+	if err != nil {
+		return "", fmt.Errorf("find a free port: %w", err)
+	}
+	defer func() { _ = l.Close() }()
+	return l.Addr().String(), nil
+}
+
+// Calls counts the calls that the provider had.
+func (p *Provider) Calls(ctx context.Context) (int, error) {
+	body, err := p.Tell(ctx, http.MethodGet, "/calls")
+	if err != nil {
+		return 0, err
+	}
+	return strconv.Atoi(strings.TrimSpace(body))
+}
+
+// Tell tells the provider what to do, as its control knows it.
+func (p *Provider) Tell(ctx context.Context, method, path string) (string, error) {
+	return Page(ctx, method, p.control+path)
+}
+
+// Page returns what an address serves.
+func Page(ctx context.Context, method, url string) (string, error) {
+	request, err := http.NewRequestWithContext(ctx, method, url, http.NoBody)
+	if err != nil {
+		return "", err
+	}
+	resp, err := http.DefaultClient.Do(request)
+	if err != nil {
+		return "", fmt.Errorf("ask %s: %w", url, err)
+	}
+	defer func() { _ = resp.Body.Close() }()
+	body, err := io.ReadAll(resp.Body)
+	if err != nil || resp.StatusCode != http.StatusOK {
+		return "", fmt.Errorf("ask %s: %s: %s: %w", url, resp.Status, body, err)
+	}
+	return string(body), nil
+}

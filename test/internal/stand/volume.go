@@ -1,0 +1,124 @@
+package stand
+
+import (
+	"bufio"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/container-storage-interface/spec/lib/go/csi"
+)
+
+// DriverName is the driver's default one.
+const DriverName = "secrets-store.csi.k8s.io"
+
+const volumeName = "secrets"
+
+// Volume is an inline volume of a pod.
+type Volume struct {
+	Node                  Node
+	Namespace, Pod, Class string
+}
+
+// UID is the pod's.
+func (v Volume) UID() string {
+	sum := sha256.Sum256([]byte(v.Namespace + "/" + v.Pod))
+	h := hex.EncodeToString(sum[:16])
+	return strings.Join([]string{h[:8], h[8:12], h[12:16], h[16:20], h[20:32]}, "-")
+}
+
+// ID is the one that kubelet makes for the volume.
+func (v Volume) ID() string {
+	sum := sha256.Sum256([]byte(v.UID() + volumeName))
+	return "csi-" + hex.EncodeToString(sum[:])
+}
+
+// Target is the directory that the volume is to be mounted at.
+func (v Volume) Target() string { return filepath.Join(v.dir(), "mount") }
+
+func (v Volume) dir() string {
+	return filepath.Join(v.Node.pods(), v.UID(), "volumes", "kubernetes.io~csi", volumeName)
+}
+
+// Prepare does what kubelet does before it publishes: the directory above the target,
+// and a file that says whose volume it is.
+func (v Volume) Prepare() error {
+	if err := os.MkdirAll(v.dir(), 0o750); err != nil {
+		return fmt.Errorf("make the volume's directory: %w", err)
+	}
+	data, err := json.Marshal(map[string]string{
+		"attachmentID": "", "driverName": DriverName, "nodeName": "n1", "specVolID": volumeName,
+		"volumeHandle": v.ID(), "volumeLifecycleMode": "Ephemeral",
+	})
+	if err != nil {
+		return err
+	}
+	return os.WriteFile(filepath.Join(v.dir(), "vol_data.json"), data, 0o600)
+}
+
+// Forget does what kubelet does after it unpublished, or after a publish that failed
+// for good: the file and the directories go, and no file that is in the way.
+func (v Volume) Forget() error {
+	for _, name := range []string{v.Target(), filepath.Join(v.dir(), "vol_data.json"), v.dir()} {
+		if err := os.Remove(name); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return fmt.Errorf("forget volume %s: %w", v.ID(), err)
+		}
+	}
+	for dir := filepath.Dir(v.dir()); dir != v.Node.pods(); dir = filepath.Dir(dir) {
+		if err := os.Remove(dir); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return fmt.Errorf("forget pod %s: %w", v.Pod, err)
+		}
+	}
+	return nil
+}
+
+func (v Volume) request() *csi.NodePublishVolumeRequest {
+	return &csi.NodePublishVolumeRequest{
+		VolumeId: v.ID(), TargetPath: v.Target(), Readonly: true,
+		VolumeCapability: &csi.VolumeCapability{
+			AccessType: &csi.VolumeCapability_Mount{Mount: &csi.VolumeCapability_MountVolume{}},
+			AccessMode: &csi.VolumeCapability_AccessMode{Mode: csi.VolumeCapability_AccessMode_SINGLE_NODE_WRITER},
+		},
+		VolumeContext: map[string]string{
+			"secretProviderClass":                    v.Class,
+			"csi.storage.k8s.io/pod.name":            v.Pod,
+			"csi.storage.k8s.io/pod.namespace":       v.Namespace,
+			"csi.storage.k8s.io/pod.uid":             v.UID(),
+			"csi.storage.k8s.io/serviceAccount.name": "default",
+			"csi.storage.k8s.io/ephemeral":           "true",
+			"csi.storage.k8s.io/serviceAccount.tokens": `{"vault":{"token":"` + strings.Repeat("t", 900) +
+				`","expirationTimestamp":"2099-01-01T00:00:00Z"}}`,
+		},
+	}
+}
+
+// Mount is a line of /proc/self/mountinfo.
+type Mount struct {
+	Device, Target, Options, Type, SuperOptions string
+}
+
+// Mounts lists what is mounted below the node's pods folder.
+func (n Node) Mounts() ([]Mount, error) {
+	file, err := os.Open("/proc/self/mountinfo")
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = file.Close() }()
+	var mounts []Mount
+	lines := bufio.NewScanner(file)
+	for lines.Scan() {
+		left, right, _ := strings.Cut(lines.Text(), " - ")
+		l, r := strings.Fields(left), strings.Fields(right)
+		if len(l) < 6 || len(r) < 3 || !strings.HasPrefix(l[4], n.pods()+"/") {
+			continue
+		}
+		mounts = append(mounts, Mount{Device: l[2], Target: l[4], Options: l[5], Type: r[0], SuperOptions: r[2]})
+	}
+	return mounts, lines.Err()
+}
