@@ -79,13 +79,14 @@ func (c *Client) Mount(ctx context.Context, name string, req *Request) (*Respons
 	if err != nil {
 		return nil, err
 	}
-	ctx, cancel := context.WithTimeout(ctx, c.cfg.Timeout)
+	since := time.Now()
+	ctx, cancel := context.WithDeadline(ctx, since.Add(c.cfg.Timeout))
 	defer cancel()
 	if err = l.calls.Acquire(ctx, 1); err != nil {
 		return nil, Errorf(Timeout, "provider %q: %d calls are in flight and none ended in time", name, c.cfg.Concurrency)
 	}
 	defer l.calls.Release(1)
-	answer, err := l.mount(ctx, req)
+	answer, err := l.mount(ctx, since, req)
 	if err != nil {
 		return nil, err
 	}
@@ -178,18 +179,19 @@ func errClosed(name string) error {
 
 // mount calls the provider until it answers something that another try would not
 // better.
-func (l *link) mount(ctx context.Context, req *Request) (*v1alpha1.MountResponse, error) {
+func (l *link) mount(ctx context.Context, since time.Time, req *Request) (*v1alpha1.MountResponse, error) {
 	for try, wait := 1, tryAgain; ; try, wait = try+1, 2*wait {
-		answer, again, err := l.mountOnce(ctx, req)
+		answer, again, err := l.mountOnce(ctx, since, req)
 		if err == nil || !again || try == maxTries || !pause(ctx, wait) {
 			return answer, err
 		}
+		since = time.Now()
 	}
 }
 
 // mountOnce asks over one connection, and for what the provider at its end wants.
-func (l *link) mountOnce(ctx context.Context, req *Request) (answer *v1alpha1.MountResponse, again bool, err error) {
-	s, err := l.session(ctx)
+func (l *link) mountOnce(ctx context.Context, since time.Time, req *Request) (answer *v1alpha1.MountResponse, again bool, err error) {
+	s, err := l.session(ctx, since)
 	if err != nil {
 		return nil, false, err
 	}

@@ -1,6 +1,7 @@
 package provider
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -62,9 +63,7 @@ func checkPath(p string) error {
 // at once. Sorting with "/" before every other byte puts a directory right before
 // what lies in it.
 func checkConflicts(paths []string) error {
-	slices.SortFunc(paths, func(a, b string) int {
-		return strings.Compare(strings.ReplaceAll(a, "/", "\x00"), strings.ReplaceAll(b, "/", "\x00"))
-	})
+	slices.SortFunc(paths, comparePaths)
 	for i := 1; i < len(paths); i++ {
 		before, p := paths[i-1], paths[i]
 		if before == p {
@@ -75,4 +74,21 @@ func checkConflicts(paths []string) error {
 		}
 	}
 	return nil
+}
+
+// comparePaths orders as strings.Compare would if "/" were the least byte. No path
+// has a NUL.
+func comparePaths(a, b string) int {
+	for i := range min(len(a), len(b)) {
+		switch x, y := a[i], b[i]; {
+		case x == y:
+		case x == '/':
+			return -1
+		case y == '/':
+			return 1
+		default:
+			return cmp.Compare(x, y)
+		}
+	}
+	return cmp.Compare(len(a), len(b))
 }

@@ -43,12 +43,12 @@ type link struct {
 }
 
 // session returns a session that calls can use, and connects if there is none. The
-// caller gives it back.
-func (l *link) session(ctx context.Context) (*session, error) {
+// caller gives it back, and has been waiting since then: who waited for a try that
+// failed does not try the same again.
+func (l *link) session(ctx context.Context, since time.Time) (*session, error) {
 	if s := l.borrow(); s != nil {
 		return s, nil
 	}
-	since := time.Now()
 	select {
 	case l.door <- struct{}{}:
 	case <-ctx.Done():
@@ -58,7 +58,7 @@ func (l *link) session(ctx context.Context) (*session, error) {
 	if s := l.borrow(); s != nil {
 		return s, nil
 	}
-	if err := l.failedSince(since); err != nil { // for all who waited for the same try
+	if err := l.failedSince(since); err != nil {
 		return nil, err
 	}
 	s, err := l.connect(ctx)
