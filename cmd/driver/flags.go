@@ -17,6 +17,7 @@ import (
 const (
 	providerTimeout     = 100 * time.Second // below kubelet's 2 minutes
 	providerConcurrency = 64
+	drainTime           = 5 * time.Second // for records, when the driver is told to stop
 )
 
 // options are the command line. Names and defaults of the first block are those of
@@ -40,6 +41,8 @@ type options struct {
 	kubeletPath, registrationDir string
 	providerSocketGID            int
 	allowOverrides               bool
+	podsDir                      string
+	maxVolumeBytes, maxNodeBytes int64
 
 	warnings []string
 }
@@ -123,6 +126,9 @@ func (o *options) defineOwn(f *flag.FlagSet) {
 		"path of the CSI socket as kubelet sees it; the driver then registers itself, without a sidecar")
 	f.StringVar(&o.registrationDir, "registration-dir", "/registration", "directory of kubelet's registration sockets")
 	f.IntVar(&o.providerSocketGID, "provider-socket-gid", -1, "group that may make provider sockets; without it only root may")
+	f.StringVar(&o.podsDir, "kubelet-pods-dir", "/var/lib/kubelet/pods", "kubelet's directory of pods")
+	f.Int64Var(&o.maxVolumeBytes, "max-volume-bytes", 32<<20, "most bytes that one volume may have; 0 is no bound")
+	f.Int64Var(&o.maxNodeBytes, "max-node-bytes", 1<<30, "most bytes that all volumes of the node may have; 0 is no bound")
 	f.BoolVar(&o.allowOverrides, "allow-attribute-overrides", false, "let volume attributes of a pod override parameters of its class")
 }
 
@@ -142,6 +148,8 @@ func (o *options) check(rest []string) error {
 		return errors.New("--max-call-recv-msg-size must be positive")
 	case o.rotationInterval <= 0:
 		return errors.New("--rotation-poll-interval must be positive")
+	case o.maxVolumeBytes < 0, o.maxNodeBytes < 0:
+		return errors.New("--max-volume-bytes and --max-node-bytes must not be negative")
 	case len(o.providerDirs()) == 0:
 		return errors.New("--provider-volume is required")
 	}

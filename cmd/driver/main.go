@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"os"
@@ -13,6 +14,7 @@ import (
 	ctrl "sigs.k8s.io/controller-runtime"
 	ctrlmetrics "sigs.k8s.io/controller-runtime/pkg/metrics"
 
+	"github.com/strongroom/strongroom/cmd/driver/internal/confine"
 	"github.com/strongroom/strongroom/cmd/driver/internal/kube"
 	"github.com/strongroom/strongroom/cmd/driver/internal/metrics"
 	"github.com/strongroom/strongroom/cmd/driver/internal/registration"
@@ -48,11 +50,16 @@ func main() {
 
 // run makes the parts and keeps them going until ctx ends or one fails.
 func run(ctx context.Context, o *options, log *slog.Logger) error {
+	if err := confine.Reduce(); errors.Is(err, confine.ErrUnsupported) || err != nil && os.Geteuid() != 0 {
+		log.Warn("this process keeps more rights than it needs", slog.String("err", err.Error()))
+	} else if err != nil {
+		return fmt.Errorf("confine the driver: %w", err)
+	}
 	config, err := o.kubeConfig()
 	if err != nil {
 		return fmt.Errorf("find the API server: %w", err)
 	}
-	cluster, err := kube.New(config, o.nodeID, userAgent())
+	cluster, err := kube.New(kube.Config{API: config, Node: o.nodeID, DriverName: o.driverName, UserAgent: userAgent()})
 	if err != nil {
 		return err
 	}
@@ -70,15 +77,28 @@ func run(ctx context.Context, o *options, log *slog.Logger) error {
 		return err
 	}
 	defer func() { _ = source.Close() }()
-	volumes, err := rotation.New(rotation.Config{
-		Source: source, Cluster: cluster, Files: tmpfs.New(log), Meter: meter, AllowOverrides: o.allowOverrides, Log: log,
+	files, err := tmpfs.New(tmpfs.Config{
+		Driver: o.driverName, Pods: o.podsDir, Staging: stagingDir(o.endpoint),
+		MaxVolume: o.maxVolumeBytes, MaxNode: o.maxNodeBytes, Log: log,
 	})
 	if err != nil {
 		return err
 	}
+	volumes, err := rotation.New(rotation.Config{
+		Source: source, Cluster: cluster, Files: files, Meter: meter, AllowOverrides: o.allowOverrides, Log: log,
+	})
+	if err != nil {
+		return err
+	}
+	if err := meter.Gauge(volumes.Count, files.Bytes); err != nil {
+		return err
+	}
+	if err := volumes.Scan(); err != nil {
+		log.Warn("look for volumes of an earlier process", slog.String("err", err.Error()))
+	}
 	server, err := csi.New(csi.Config{
 		Endpoint: o.endpoint, DriverName: o.driverName, Version: buildVersion(), NodeID: o.nodeID,
-		Volumes: volumes, Rejected: meter.Rejected, Log: log,
+		Volumes: volumes, TokensInContext: cluster.TokensInContext, Rejected: meter.Rejected, Log: log,
 	})
 	if err != nil {
 		return err
@@ -102,9 +122,18 @@ func (p parts) serve(ctx context.Context) error {
 		return err
 	}
 	group, ctx := errgroup.WithContext(ctx)
-	group.Go(func() error { return p.server.Serve(ctx, socket) })
-	group.Go(func() error { return p.volumes.Run(ctx) })
-	ready := []check{{"class lookup", p.cluster.Reachable}}
+	work, stopWork := context.WithCancel(context.WithoutCancel(ctx))
+	group.Go(func() error {
+		defer stopWork()
+		err := p.server.Serve(ctx, socket)
+		drain, cancel := context.WithTimeout(work, drainTime)
+		defer cancel()
+		p.volumes.Drain(drain) // what is not recorded now, the next process records
+		return err
+	})
+	group.Go(func() error { return p.volumes.Run(work) })
+	group.Go(func() error { return p.cluster.Watch(ctx, p.volumes, p.log) })
+	ready := []check{{"class lookup", p.cluster.Reachable}, {"republish", p.cluster.Republishes}}
 	if p.kubeletPath != "" {
 		registrar, err := registration.New(registration.Config{
 			Dir: p.registrationDir, DriverName: p.driverName, Endpoint: p.kubeletPath, Log: p.log,

@@ -7,8 +7,11 @@ import (
 	"io"
 	"io/fs"
 	"os"
+	"path/filepath"
 	"runtime"
 	"runtime/debug"
+
+	"github.com/strongroom/strongroom/pkg/csi"
 )
 
 // makeSocketDir makes the directories of provider sockets. With a group they are
@@ -33,6 +36,15 @@ func makeSocketDir(dirs []string, gid int) error {
 		}
 	}
 	return nil
+}
+
+// stagingDir is a directory of the driver's own, beside its socket.
+func stagingDir(endpoint string) string {
+	network, address, err := csi.ParseEndpoint(endpoint)
+	if err != nil || network != "unix" {
+		return filepath.Join(os.TempDir(), "strongroom-staging")
+	}
+	return filepath.Join(filepath.Dir(address), "staging")
 }
 
 func buildVersion() string {

@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"net"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -13,6 +14,7 @@ import (
 
 	"github.com/container-storage-interface/spec/lib/go/csi"
 	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/credentials/insecure"
@@ -76,12 +78,14 @@ func (b *buffer) String() string {
 }
 
 // start serves volumes on a real socket and returns a client of it, and the log.
-func start(t *testing.T, volumes sut.Volumes) (*grpc.ClientConn, *buffer) {
+func start(t *testing.T, volumes sut.Volumes, more ...string) (*grpc.ClientConn, *buffer) {
 	t.Helper()
+	forged := slices.Contains(more, "forged tokens")
 	path, log := filepath.Join(t.TempDir(), "csi.sock"), &buffer{}
 	s, err := sut.New(sut.Config{
 		Endpoint: "unix://" + path, DriverName: "secrets-store.csi.k8s.io", Version: "v1", NodeID: "node-1", Volumes: volumes,
-		Log: slog.New(slog.NewTextHandler(log, &slog.HandlerOptions{Level: slog.LevelDebug})),
+		TokensInContext: func(context.Context) (bool, error) { return !forged, nil },
+		Log:             slog.New(slog.NewTextHandler(log, &slog.HandlerOptions{Level: slog.LevelDebug})),
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -148,7 +152,7 @@ func TestPublishTranslates(t *testing.T) {
 		Tokens:  provider.Tokens{"vault": {Value: canary + "secrets", Expires: time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)}},
 		Secrets: map[string]provider.Secret{"password": canary},
 	}}
-	if diff := cmp.Diff(want, r.published, cmp.Comparer(func(a, b provider.Secret) bool { return string(a) == string(b) })); diff != "" {
+	if diff := cmp.Diff(want, r.published, cmpopts.IgnoreFields(rotation.Volume{}, "Verify"), cmp.Comparer(func(a, b provider.Secret) bool { return string(a) == string(b) })); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
 	}
 	if strings.Contains(log.String(), canary) || !strings.Contains(log.String(), "NodePublishVolume") {
@@ -316,7 +320,8 @@ func TestSocketOfAnEarlierProcess(t *testing.T) {
 	t.Parallel()
 	path := filepath.Join(t.TempDir(), "deep", "csi.sock")
 	s, err := sut.New(sut.Config{
-		Endpoint: "unix://" + path, DriverName: "d", NodeID: "n", Volumes: &recorder{}, Log: slog.New(slog.DiscardHandler),
+		Endpoint: "unix://" + path, DriverName: "d", NodeID: "n", Volumes: &recorder{},
+		TokensInContext: func(context.Context) (bool, error) { return true, nil }, Log: slog.New(slog.DiscardHandler),
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -329,6 +334,30 @@ func TestSocketOfAnEarlierProcess(t *testing.T) {
 		l.(*net.UnixListener).SetUnlinkOnClose(false)
 		if err := l.Close(); err != nil {
 			t.Fatal(err)
+		}
+	}
+}
+
+// Tokens in the volume context are kubelet's only if it is told to put them there.
+func TestTokensInContextAreVerified(t *testing.T) {
+	t.Parallel()
+	for name, want := range map[string]string{"": "", "forged tokens": "not kubelet's"} {
+		r := &recorder{}
+		conn, _ := start(t, r, name)
+		req := publishRequest()
+		if _, err := csi.NewNodeClient(conn).NodePublishVolume(t.Context(), req); err != nil {
+			t.Fatal(err)
+		}
+		req.Secrets = map[string]string{provider.TokensKey: tokens("secrets")}
+		if _, err := csi.NewNodeClient(conn).NodePublishVolume(t.Context(), req); err != nil {
+			t.Fatal(err)
+		}
+		err := r.published[0].Verify(t.Context())
+		if (err != nil) != (want != "") || err != nil && (!strings.Contains(err.Error(), want) || provider.KindOf(err) != provider.Invalid) {
+			t.Errorf("%q: %v", name, err)
+		}
+		if r.published[1].Verify != nil {
+			t.Error("tokens from the secrets need no check")
 		}
 	}
 }

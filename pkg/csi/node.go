@@ -12,15 +12,12 @@ import (
 
 type node struct {
 	csi.UnimplementedNodeServer
-
-	id       string
-	volumes  Volumes
-	rejected func(method string)
+	*Config
 }
 
 // NodeGetInfo implements csi.NodeServer.
 func (n *node) NodeGetInfo(context.Context, *csi.NodeGetInfoRequest) (*csi.NodeGetInfoResponse, error) {
-	return &csi.NodeGetInfoResponse{NodeId: n.id}, nil
+	return &csi.NodeGetInfoResponse{NodeId: n.NodeID}, nil
 }
 
 // NodeGetCapabilities implements csi.NodeServer: staging as upstream says it
@@ -68,7 +65,10 @@ func (n *node) NodePublishVolume(ctx context.Context, req *csi.NodePublishVolume
 		n.reject("NodePublishVolume")
 		return nil, asStatus(err)
 	}
-	if err := n.volumes.Publish(ctx, v); err != nil {
+	if tokensInContext(req) {
+		v.Verify = n.verifyTokens
+	}
+	if err := n.Volumes.Publish(ctx, v); err != nil {
 		return nil, asStatus(err)
 	}
 	return &csi.NodePublishVolumeResponse{}, nil
@@ -80,15 +80,29 @@ func (n *node) NodeUnpublishVolume(ctx context.Context, req *csi.NodeUnpublishVo
 		n.reject("NodeUnpublishVolume")
 		return nil, asStatus(err)
 	}
-	if err := n.volumes.Unpublish(ctx, provider.VolumeID(req.GetVolumeId()), req.GetTargetPath()); err != nil {
+	if err := n.Volumes.Unpublish(ctx, provider.VolumeID(req.GetVolumeId()), req.GetTargetPath()); err != nil {
 		return nil, asStatus(err)
 	}
 	return &csi.NodeUnpublishVolumeResponse{}, nil
 }
 
+// verifyTokens refuses tokens that a pod's author wrote into the volume's attributes:
+// where kubelet is not told to put tokens there, nobody else may.
+func (n *node) verifyTokens(ctx context.Context) error {
+	fromKubelet, err := n.TokensInContext(ctx)
+	switch {
+	case err != nil:
+		return provider.Errorf(provider.Unavailable, "find out who wrote the service account tokens: %w", err)
+	case !fromKubelet:
+		return provider.Errorf(provider.Invalid, "the volume's attributes have service account tokens that are not kubelet's: "+
+			"the CSIDriver object asks for none, or for tokens in secrets (which needs kubelet 1.35)")
+	}
+	return nil
+}
+
 func (n *node) reject(method string) {
-	if n.rejected != nil {
-		n.rejected(method)
+	if n.Rejected != nil {
+		n.Rejected(method)
 	}
 }
 

@@ -133,6 +133,13 @@ func credentials(req *csi.NodePublishVolumeRequest) (provider.Tokens, map[string
 	return tokens, secrets, err
 }
 
+// tokensInContext says whether the tokens are those of the volume context, which a
+// pod's author can write.
+func tokensInContext(req *csi.NodePublishVolumeRequest) bool {
+	_, inSecrets := req.GetSecrets()[provider.TokensKey]
+	return !inSecrets && req.GetVolumeContext()[provider.TokensKey] != ""
+}
+
 func attributesOf(context map[string]string) map[string]string {
 	var attributes map[string]string
 	for k, v := range context {

@@ -38,6 +38,8 @@ type Config struct {
 	// NodeID is the name of the node in Kubernetes.
 	NodeID  string
 	Volumes Volumes
+	// TokensInContext says whether tokens in the volume context come from kubelet.
+	TokensInContext func(context.Context) (bool, error)
 	// Rejected counts calls that were refused before they reached Volumes; it may be nil.
 	Rejected func(method string)
 	Log      *slog.Logger
@@ -56,8 +58,8 @@ func New(cfg Config) (*Server, error) {
 		return nil, errors.New("driver name is required")
 	case cfg.NodeID == "":
 		return nil, errors.New("node id is required: set --nodeid to the node's name")
-	case cfg.Volumes == nil, cfg.Log == nil:
-		return nil, errors.New("volumes and log are required")
+	case cfg.Volumes == nil, cfg.TokensInContext == nil, cfg.Log == nil:
+		return nil, errors.New("volumes, source of tokens and log are required")
 	}
 	network, address, err := ParseEndpoint(cfg.Endpoint)
 	if err != nil {
@@ -92,6 +94,11 @@ func (s *Server) Listen(ctx context.Context) (net.Listener, error) {
 	if err != nil {
 		return nil, fmt.Errorf("listen on the CSI endpoint: %w", err)
 	}
+	if s.network == "unix" {
+		if err = os.Chmod(s.address, 0o600); err != nil {
+			return nil, errors.Join(fmt.Errorf("keep the CSI endpoint to root: %w", err), l.Close())
+		}
+	}
 	return l, nil
 }
 
@@ -113,7 +120,7 @@ func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 	g := grpc.NewServer(grpc.ChainUnaryInterceptor(s.logged, s.guarded))
 	csi.RegisterIdentityServer(g, &identity{name: s.cfg.DriverName, version: s.cfg.Version})
 	csi.RegisterControllerServer(g, controller{})
-	csi.RegisterNodeServer(g, &node{id: s.cfg.NodeID, volumes: s.cfg.Volumes, rejected: s.cfg.Rejected})
+	csi.RegisterNodeServer(g, &node{Config: &s.cfg})
 	stopped := context.AfterFunc(ctx, func() {
 		timer := time.AfterFunc(stopGrace, g.Stop)
 		defer timer.Stop()

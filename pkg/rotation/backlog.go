@@ -55,6 +55,13 @@ func (b *backlog) drop(key string) {
 	delete(b.items, key)
 }
 
+// len counts what is still to be recorded.
+func (b *backlog) len() int {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return len(b.items)
+}
+
 // enqueue needs b.mu. A key may be queued twice: the second finds nothing to do.
 func (b *backlog) enqueue(key string) {
 	if len(b.queue) == 0 {

@@ -23,6 +23,8 @@ type Volume struct {
 	Attributes map[string]string
 	Secrets    map[string]provider.Secret
 	Tokens     provider.Tokens
+	// Verify, if set, is to be asked before Tokens are used; an error refuses them.
+	Verify func(ctx context.Context) error
 	// GID is the group that files belong to and may be read by, or NoGroup.
 	GID int
 }
@@ -39,6 +41,8 @@ type Class struct {
 type Generation struct {
 	Files []provider.File
 	GID   int
+	// Memory is kept with the content, where pods do not see it; see [Files].
+	Memory []byte
 }
 
 // State says what is at a target.
@@ -54,15 +58,29 @@ const (
 	Complete
 )
 
+// Found is what is at a target.
+type Found struct {
+	Target string
+	State  State
+	// Memory is what the generation that is mounted remembers; nil if it was mounted
+	// by a driver that has no memory.
+	Memory []byte
+}
+
 // Snapshot tells what is mounted, for the record.
 type Snapshot struct {
-	Volume   Volume
+	Target   string
+	Volume   provider.VolumeID
+	Pod      provider.Pod
+	Class    string
 	Versions []provider.Version
 }
 
 // Source fetches content; [provider.Client] is one.
 type Source interface {
 	Mount(ctx context.Context, name string, req *provider.Request) (*provider.Response, error)
+	// Unmounted tells a provider that a volume of its is gone. It is best effort.
+	Unmounted(ctx context.Context, name string, id provider.VolumeID)
 }
 
 // Cluster is Kubernetes, as far as volumes need it.
@@ -76,9 +94,14 @@ type Cluster interface {
 // Files keeps the directories of volumes. Calls for different targets may run side
 // by side; the caller makes one call at a time for one target.
 type Files interface {
-	Look(target string) (State, error)
-	// Replace makes the target hold exactly g; on an error it holds what it held.
+	Look(target string) (Found, error)
+	// Replace makes the target hold exactly g, memory included; on an error it holds
+	// what it held. Changed says whether pods see a difference.
 	Replace(target string, g Generation) (changed bool, err error)
+	// Remember replaces the memory of the generation that is mounted.
+	Remember(target string, memory []byte) error
+	// Scan finds the volumes that are mounted on this node.
+	Scan() ([]Found, error)
 	// Remove unmounts and removes the target. It succeeds if nothing is there.
 	Remove(target string) error
 }

@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"log/slog"
 	"maps"
+	"runtime/debug"
 	"slices"
 	"strings"
 	"sync"
@@ -19,7 +20,10 @@ const (
 	fileMode      = fs.FileMode(0o644) // of files whose provider says nothing else
 	unpublishWait = 5 * time.Second    // for a publish of the same volume to stop
 	recorders     = 16                 // records written side by side
-	stuckAfter    = 5 * time.Minute    // that records wait without one being tried
+	drainPause    = 20 * time.Millisecond
+	tellers       = 4               // providers told side by side of volumes that are gone
+	maxGone       = 1024            // volumes whose providers are still to be told
+	stuckAfter    = 5 * time.Minute // that records wait without one being tried
 )
 
 // Config is what Volumes needs.
@@ -37,10 +41,19 @@ type Config struct {
 type Volumes struct {
 	cfg     Config
 	records *backlog
+	gone    chan memory // of volumes whose providers are to be told
 
 	mu    sync.Mutex
-	known map[string]Volume // by target: what is mounted, with its freshest tokens
+	known map[string]*known // by target: what is mounted
 	calls map[string]*call  // by target: what is being done
+}
+
+// known is a mounted volume.
+type known struct {
+	volume   Volume // with its freshest tokens; without an ID until kubelet announced it
+	memory   memory
+	remember bool // there is a memory
+	outdated bool // the class has changed since
 }
 
 // call is a publish or an unpublish under way.
@@ -57,19 +70,160 @@ func New(cfg Config) (*Volumes, error) {
 	case cfg.Log == nil:
 		return nil, errors.New("log is required")
 	}
-	return &Volumes{cfg: cfg, records: newBacklog(), known: map[string]Volume{}, calls: map[string]*call{}}, nil
+	return &Volumes{cfg: cfg, records: newBacklog(), gone: make(chan memory, maxGone), known: map[string]*known{}, calls: map[string]*call{}}, nil
 }
 
-// Run writes records until ctx ends.
-func (r *Volumes) Run(ctx context.Context) error {
-	r.records.run(ctx, recorders, func(ctx context.Context, s Snapshot) error {
-		err := r.cfg.Cluster.Record(ctx, s)
-		if err != nil {
-			r.cfg.Log.LogAttrs(ctx, slog.LevelWarn, "record what is mounted: will retry", append(attrs(s.Volume), slog.String("err", err.Error()))...)
+// Scan finds what an earlier process mounted, before calls are answered, and goes
+// on with what that one left undone.
+func (r *Volumes) Scan() error {
+	all, err := r.cfg.Files.Scan()
+	for _, f := range all {
+		if f.State != Complete {
+			continue
 		}
-		return err
-	})
+		m, ok := recall(f)
+		r.mu.Lock()
+		r.known[f.Target] = &known{memory: m, remember: ok}
+		r.mu.Unlock()
+		if ok && !m.Recorded {
+			r.records.put(f.Target, m.snapshot(f.Target))
+		}
+	}
+	return err
+}
+
+// Count is a number of volumes.
+type Count struct {
+	// Mounted volumes were published or announced by kubelet since the start.
+	Mounted int
+	// Unclaimed ones were found mounted at the start, and kubelet has not announced
+	// them yet. It never does for a pod that is ending.
+	Unclaimed int
+	// Unrecorded are those whose status is still to be written.
+	Unrecorded int
+	// Outdated are those whose class is not what it was when their content was fetched.
+	Outdated int
+}
+
+// Count counts the volumes.
+func (r *Volumes) Count() Count {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	n := Count{Unrecorded: r.records.len()}
+	for _, k := range r.known {
+		if k.volume.ID == "" {
+			n.Unclaimed++
+		} else {
+			n.Mounted++
+		}
+		if k.outdated {
+			n.Outdated++
+		}
+	}
+	return n
+}
+
+// ClassName names a class.
+type ClassName struct{ Namespace, Name string }
+
+// Classes lists the classes of mounted volumes.
+func (r *Volumes) Classes() []ClassName {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	used := map[ClassName]bool{}
+	for _, k := range r.known {
+		if k.remember {
+			used[ClassName{k.memory.Pod.Namespace, k.memory.Class}] = true
+		}
+	}
+	return slices.Collect(maps.Keys(used))
+}
+
+// ClassChanged tells what a class is now; with an empty UID it is gone. Volumes that
+// were mounted from another state of it count as outdated.
+func (r *Volumes) ClassChanged(name ClassName, uid string, generation int64) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, k := range r.known {
+		if k.remember && k.memory.Pod.Namespace == name.Namespace && k.memory.Class == name.Name {
+			k.outdated = k.memory.ClassUID != uid || k.memory.ClassGeneration != generation
+		}
+	}
+}
+
+// Run writes records, and tells providers of volumes that are gone, until ctx ends.
+func (r *Volumes) Run(ctx context.Context) error {
+	var group sync.WaitGroup
+	for range tellers {
+		group.Go(func() {
+			for {
+				select {
+				case m := <-r.gone:
+					r.cfg.Source.Unmounted(ctx, m.Provider, m.Volume)
+				case <-ctx.Done():
+					return
+				}
+			}
+		})
+	}
+	r.record(ctx)
+	group.Wait()
 	return nil
+}
+
+func (r *Volumes) record(ctx context.Context) {
+	r.records.run(ctx, recorders, func(ctx context.Context, s Snapshot) (err error) {
+		defer func() {
+			if recover() != nil {
+				r.cfg.Log.LogAttrs(ctx, slog.LevelError, "record panicked", slog.String("stack", string(debug.Stack())))
+				err = errors.New("record panicked")
+			}
+		}()
+		err = r.cfg.Cluster.Record(ctx, s)
+		if err != nil {
+			r.cfg.Log.LogAttrs(ctx, slog.LevelWarn, "record what is mounted: will retry", slog.String("volume", string(s.Volume)),
+				slog.String("namespace", s.Pod.Namespace), slog.String("pod", s.Pod.Name), slog.String("err", err.Error()))
+			return err
+		}
+		r.recorded(ctx, s)
+		return nil
+	})
+}
+
+// recorded notes at the volume that its record is written. Should that fail, a
+// later process compares the record once more and finds it equal.
+func (r *Volumes) recorded(ctx context.Context, s Snapshot) {
+	ctx, end, err := r.begin(ctx, s.Target)
+	if err != nil {
+		return // something newer is being done
+	}
+	defer end()
+	r.mu.Lock()
+	k := r.known[s.Target]
+	if k == nil || !k.remember || k.memory.Volume != s.Volume {
+		r.mu.Unlock()
+		return
+	}
+	k.memory.Recorded = true
+	text, err := k.memory.encode()
+	r.mu.Unlock()
+	if err == nil {
+		err = r.cfg.Files.Remember(s.Target, text)
+	}
+	if err != nil {
+		r.cfg.Log.LogAttrs(ctx, slog.LevelWarn, "note that a volume is recorded", slog.String("volume", string(s.Volume)), slog.String("err", err.Error()))
+	}
+}
+
+// Drain waits until all is recorded, or ctx ends.
+func (r *Volumes) Drain(ctx context.Context) {
+	for r.records.len() > 0 {
+		select {
+		case <-ctx.Done():
+			return
+		case <-time.After(drainPause):
+		}
+	}
 }
 
 // Alive returns an error if the work that is done beside calls does not advance,
@@ -86,7 +240,7 @@ func (r *Volumes) Alive(context.Context) error {
 func (r *Volumes) Publish(ctx context.Context, v Volume) error {
 	start := time.Now()
 	mounted, err := r.republish(v)
-	if mounted && err == nil {
+	if mounted {
 		r.cfg.Meter.Published("", Done, time.Since(start), nil)
 		return nil
 	}
@@ -99,22 +253,34 @@ func (r *Volumes) Publish(ctx context.Context, v Volume) error {
 	if err != nil {
 		return err
 	}
-	r.cfg.Log.LogAttrs(ctx, slog.LevelInfo, "published", append(attrs(v), slog.String("provider", name), slog.Duration("took", took))...)
+	r.enqueue(v.Target)
+	r.cfg.Log.LogAttrs(ctx, slog.LevelInfo, "published", slog.String("volume", string(v.ID)), slog.String("namespace", v.Pod.Namespace),
+		slog.String("pod", v.Pod.Name), slog.String("class", v.Class), slog.String("provider", name), slog.Duration("took", took))
 	return nil
 }
 
 // republish takes the tokens of a mounted volume; it waits for nothing.
 func (r *Volumes) republish(v Volume) (mounted bool, err error) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if r.calls[v.Target] != nil {
-		return false, busy(v.Target)
-	}
-	state, err := r.cfg.Files.Look(v.Target)
-	if err != nil || state != Complete {
+	_, end, err := r.begin(context.Background(), v.Target)
+	if err != nil {
 		return false, err
 	}
-	r.known[v.Target] = v
+	defer end()
+	found, err := r.cfg.Files.Look(v.Target)
+	if err != nil || found.State != Complete {
+		return false, err
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if k := r.known[v.Target]; k != nil {
+		k.volume = v
+		return true, nil
+	}
+	m, ok := recall(found)
+	r.known[v.Target] = &known{volume: v, memory: m, remember: ok}
+	if ok && !m.Recorded {
+		r.records.put(v.Target, m.snapshot(v.Target))
+	}
 	return true, nil
 }
 
@@ -128,18 +294,45 @@ func (r *Volumes) publish(ctx context.Context, v Volume) (name string, phase Pha
 	if err != nil {
 		return "", Classing, err
 	}
+	start := time.Now()
 	resp, err := r.fetch(ctx, class, v)
 	if err != nil {
 		return class.Provider, Fetching, fmt.Errorf("failed to mount secrets store objects for pod %s/%s: %w", v.Pod.Namespace, v.Pod.Name, err)
 	}
-	if _, err := r.cfg.Files.Replace(v.Target, Generation{Files: resp.Files, GID: v.GID}); err != nil {
+	m := memory{
+		Volume: v.ID, Pod: v.Pod, Class: v.Class, ClassUID: class.UID, ClassGeneration: class.Generation,
+		Provider: class.Provider, Versions: resp.Versions, Fetched: start,
+	}
+	if resp.Refresh > 0 {
+		m.Due = start.Add(resp.Refresh)
+	}
+	if err := r.write(v, resp, m); err != nil {
 		return class.Provider, Writing, fmt.Errorf("failed to mount secrets store objects for pod %s/%s: %w", v.Pod.Namespace, v.Pod.Name, err)
 	}
-	r.mu.Lock()
-	r.known[v.Target] = v
-	r.mu.Unlock()
-	r.records.put(v.Target, Snapshot{Volume: v, Versions: resp.Versions})
 	return class.Provider, Done, nil
+}
+
+func (r *Volumes) write(v Volume, resp *provider.Response, m memory) error {
+	text, err := m.encode()
+	if err != nil {
+		return err
+	}
+	if _, err := r.cfg.Files.Replace(v.Target, Generation{Files: resp.Files, GID: v.GID, Memory: text}); err != nil {
+		return err
+	}
+	r.mu.Lock()
+	r.known[v.Target] = &known{volume: v, memory: m, remember: true}
+	r.mu.Unlock()
+	return nil
+}
+
+// enqueue has what is mounted recorded, unless it is gone already.
+func (r *Volumes) enqueue(target string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if k := r.known[target]; k != nil && !k.memory.Recorded {
+		r.records.put(target, k.memory.snapshot(target))
+	}
 }
 
 func (r *Volumes) fetch(ctx context.Context, class Class, v Volume) (*provider.Response, error) {
@@ -147,8 +340,13 @@ func (r *Volumes) fetch(ctx context.Context, class Class, v Volume) (*provider.R
 	if err != nil {
 		return nil, err
 	}
+	if v.Verify != nil {
+		if err = v.Verify(ctx); err != nil {
+			return nil, err
+		}
+	}
 	resp, err := r.cfg.Source.Mount(ctx, class.Provider, &provider.Request{
-		Pod: v.Pod, Tokens: v.Tokens, Class: v.Class, Parameters: parameters, Secrets: v.Secrets,
+		Volume: v.ID, Pod: v.Pod, Tokens: v.Tokens, Class: v.Class, Parameters: parameters, Secrets: v.Secrets,
 		Mode: fileMode, TargetPath: v.Target,
 	})
 	if err == nil && ctx.Err() != nil {
@@ -164,15 +362,14 @@ func (r *Volumes) parameters(class Class, v Volume) (map[string]string, error) {
 		return nil, provider.Errorf(provider.Invalid, "%s: spec.provider is not set", where)
 	case len(class.Parameters) == 0:
 		return nil, provider.Errorf(provider.Invalid, "%s: spec.parameters is not set", where)
-	case len(v.Attributes) == 0:
-		return class.Parameters, nil
-	case !r.cfg.AllowOverrides:
+	case len(v.Attributes) > 0 && !r.cfg.AllowOverrides:
 		return nil, provider.Errorf(provider.Invalid, "volume attributes of the pod must not override parameters of %s, but %s would: "+
 			"put them into the class, or start the driver with --allow-attribute-overrides",
 			where, strings.Join(slices.Sorted(maps.Keys(v.Attributes)), ", "))
 	}
 	parameters := maps.Clone(class.Parameters)
 	maps.Copy(parameters, v.Attributes)
+	maps.DeleteFunc(parameters, func(key, _ string) bool { return !provider.IsParameter(key) }) // tokens and identity are kubelet's to tell
 	return parameters, nil
 }
 
@@ -197,13 +394,25 @@ func (r *Volumes) unpublish(ctx context.Context, target string) error {
 	}
 	defer end()
 	r.records.drop(target)
-	if err := r.cfg.Files.Remove(target); err != nil {
-		return err
+	if err = r.cfg.Files.Remove(target); err != nil {
+		return provider.Errorf(provider.Internal, "failed to clean and unmount target path %s: %w", target, err)
 	}
 	r.mu.Lock()
+	k := r.known[target]
 	delete(r.known, target)
 	r.mu.Unlock()
+	if k != nil && k.remember {
+		r.tell(k.memory)
+	}
 	return nil
+}
+
+// tell has a provider told that a volume is gone; not if too many wait for that.
+func (r *Volumes) tell(m memory) {
+	select {
+	case r.gone <- m:
+	default:
+	}
 }
 
 // interrupt cancels what is done for a target, and waits a little for its end.
@@ -246,11 +455,4 @@ func (r *Volumes) begin(ctx context.Context, target string) (context.Context, fu
 
 func busy(target string) error {
 	return provider.Errorf(provider.Busy, "another call for the volume at %s is under way", target)
-}
-
-func attrs(v Volume) []slog.Attr {
-	return []slog.Attr{
-		slog.String("volume", string(v.ID)), slog.String("namespace", v.Pod.Namespace),
-		slog.String("pod", v.Pod.Name), slog.String("class", v.Class),
-	}
 }

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -26,6 +28,7 @@ type world struct {
 	mu      sync.Mutex
 	mounted map[string]rotation.Generation
 	counted []string
+	told    []string
 }
 
 func (w *world) Mount(ctx context.Context, name string, req *provider.Request) (*provider.Response, error) {
@@ -38,13 +41,40 @@ func (w *world) Class(_ context.Context, namespace, name string) (rotation.Class
 
 func (w *world) Record(ctx context.Context, s rotation.Snapshot) error { return w.record(ctx, s) }
 
-func (w *world) Look(target string) (rotation.State, error) {
+func (w *world) Look(target string) (rotation.Found, error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if _, ok := w.mounted[target]; ok {
-		return rotation.Complete, nil
+	if g, ok := w.mounted[target]; ok {
+		return rotation.Found{Target: target, State: rotation.Complete, Memory: g.Memory}, nil
 	}
-	return rotation.Absent, nil
+	return rotation.Found{Target: target}, nil
+}
+
+func (w *world) Remember(target string, memory []byte) error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	g := w.mounted[target]
+	g.Memory = memory
+	w.mounted[target] = g
+	return nil
+}
+
+func (w *world) Scan() ([]rotation.Found, error) {
+	w.mu.Lock()
+	targets := slices.Sorted(maps.Keys(w.mounted))
+	w.mu.Unlock()
+	var all []rotation.Found
+	for _, target := range targets {
+		f, _ := w.Look(target)
+		all = append(all, f)
+	}
+	return all, nil
+}
+
+func (w *world) Unmounted(_ context.Context, name string, id provider.VolumeID) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.told = append(w.told, name+" "+string(id))
 }
 
 func (w *world) Replace(target string, g rotation.Generation) (bool, error) {
@@ -146,7 +176,7 @@ func TestPublishAsksWithWhatItWasTold(t *testing.T) {
 		t.Fatal(err)
 	}
 	want := &provider.Request{
-		Pod: v.Pod, Tokens: v.Tokens, Class: "c", Parameters: map[string]string{"role": "r"},
+		Volume: v.ID, Pod: v.Pod, Tokens: v.Tokens, Class: "c", Parameters: map[string]string{"role": "r"},
 		Secrets: v.Secrets, Mode: 0o644, TargetPath: "/t/1",
 	}
 	if diff := cmp.Diff(want, asked); diff != "" {
@@ -309,7 +339,7 @@ func TestRecordsAreRetried(t *testing.T) {
 		w.record = func(_ context.Context, s rotation.Snapshot) error {
 			mu.Lock()
 			defer mu.Unlock()
-			id := string(s.Volume.ID)
+			id := string(s.Volume)
 			tries[id]++
 			if id == "csi-1" && tries[id] < 5 {
 				return errors.New("down")
@@ -395,4 +425,175 @@ func TestAliveUntilWorkersAreStuck(t *testing.T) {
 			t.Errorf("after it went on: %v", err)
 		}
 	})
+}
+
+// A driver that stops before it has recorded what it mounted leaves that to the
+// next one, which needs neither kubelet nor a provider for it. A record that was
+// written is not written again.
+func TestRecordsAreResumed(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld()
+		if err := w.volumes(t).Publish(t.Context(), volume(1)); err != nil { // and never runs
+			t.Fatal(err)
+		}
+		w.mount = nil
+		var recorded []rotation.Snapshot
+		w.record = func(_ context.Context, s rotation.Snapshot) error {
+			recorded = append(recorded, s)
+			return nil
+		}
+		for restart := range 3 {
+			r := w.volumes(t)
+			if err := r.Scan(); err != nil {
+				t.Fatal(err)
+			}
+			if got := r.Count(); got.Unclaimed != 1 || got.Mounted != 0 {
+				t.Errorf("restart %d: %+v", restart, got)
+			}
+			run(t, r)
+			synctest.Wait()
+			if len(recorded) != 1 {
+				t.Fatalf("restart %d: recorded %d times", restart, len(recorded))
+			}
+			if err := r.Publish(t.Context(), volume(1)); err != nil {
+				t.Fatal(err)
+			}
+			synctest.Wait()
+			if got := r.Count(); got.Unclaimed != 0 || got.Mounted != 1 || got.Unrecorded != 0 {
+				t.Errorf("restart %d, announced: %+v", restart, got)
+			}
+		}
+		want := rotation.Snapshot{
+			Target: "/t/1", Volume: "csi-1", Pod: volume(1).Pod, Class: "c", Versions: []provider.Version{{ID: "a", Version: "1"}},
+		}
+		if diff := cmp.Diff([]rotation.Snapshot{want}, recorded); diff != "" {
+			t.Errorf("(-want +got):\n%s", diff)
+		}
+	})
+}
+
+// Also a republish alone, without a scan, resumes.
+func TestRepublishResumesTheRecord(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld()
+		if err := w.volumes(t).Publish(t.Context(), volume(1)); err != nil {
+			t.Fatal(err)
+		}
+		n := 0
+		w.record = func(context.Context, rotation.Snapshot) error { n++; return nil }
+		r := w.volumes(t)
+		run(t, r)
+		for range 3 {
+			if err := r.Publish(t.Context(), volume(1)); err != nil {
+				t.Fatal(err)
+			}
+			synctest.Wait()
+		}
+		if n != 1 {
+			t.Errorf("recorded %d times", n)
+		}
+	})
+}
+
+func TestProviderIsToldOfAnUnmount(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld()
+		if err := w.volumes(t).Publish(t.Context(), volume(1)); err != nil {
+			t.Fatal(err)
+		}
+		r := w.volumes(t) // after a restart the volume knows whose it is
+		if err := r.Scan(); err != nil {
+			t.Fatal(err)
+		}
+		run(t, r)
+		if err := r.Unpublish(t.Context(), "csi-1", "/t/1"); err != nil {
+			t.Fatal(err)
+		}
+		synctest.Wait()
+		if diff := cmp.Diff([]string{"acme csi-1"}, w.told); diff != "" {
+			t.Errorf("(-want +got):\n%s", diff)
+		}
+		if got := r.Count(); got != (rotation.Count{}) {
+			t.Errorf("%+v", got)
+		}
+	})
+}
+
+func TestMemoryHoldsNoSecret(t *testing.T) {
+	t.Parallel()
+	const canary = "c4n4ry"
+	w := newWorld()
+	v := volume(1)
+	v.Secrets, v.Tokens = map[string]provider.Secret{"a": canary}, provider.Tokens{"a": {Value: canary}}
+	w.mount = func(context.Context, string, *provider.Request) (*provider.Response, error) {
+		resp := response()
+		resp.Files[0].Contents = []byte(canary)
+		for range 2000 { // more than fit
+			resp.Versions = append(resp.Versions, provider.Version{ID: strings.Repeat("i", 40), Version: "1"})
+		}
+		return resp, nil
+	}
+	if err := w.volumes(t).Publish(t.Context(), v); err != nil {
+		t.Fatal(err)
+	}
+	if memory := string(w.mounted["/t/1"].Memory); strings.Contains(memory, canary) || len(memory) > 1<<16 || len(memory) == 0 {
+		t.Errorf("%d bytes: %.300s", len(memory), memory)
+	}
+}
+
+func TestClassChanged(t *testing.T) {
+	t.Parallel()
+	w := newWorld()
+	w.class = func(string, string) (rotation.Class, error) {
+		return rotation.Class{UID: "u", Generation: 2, Provider: "acme", Parameters: map[string]string{"role": "r"}}, nil
+	}
+	r := w.volumes(t)
+	for n := range 3 {
+		if err := r.Publish(t.Context(), volume(n)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	class := rotation.ClassName{Namespace: "ns", Name: "c"}
+	if diff := cmp.Diff([]rotation.ClassName{class}, r.Classes()); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+	for _, step := range []struct {
+		name       rotation.ClassName
+		uid        string
+		generation int64
+		outdated   int
+	}{
+		{class, "u", 2, 0},
+		{rotation.ClassName{Namespace: "other", Name: "c"}, "x", 9, 0},
+		{class, "u", 3, 3},
+		{class, "u", 2, 0},
+		{class, "new", 2, 3},
+		{class, "", 0, 3},
+	} {
+		r.ClassChanged(step.name, step.uid, step.generation)
+		if got := r.Count().Outdated; got != step.outdated {
+			t.Errorf("%+v: %d outdated", step, got)
+		}
+	}
+}
+
+func TestTokensAreVerifiedBeforeUse(t *testing.T) {
+	t.Parallel()
+	w := newWorld()
+	r := w.volumes(t)
+	v := volume(1)
+	forged := provider.Errorf(provider.Invalid, "forged")
+	v.Verify = func(context.Context) error { return forged }
+	if err := r.Publish(t.Context(), v); !errors.Is(err, forged) || w.count() != 0 {
+		t.Errorf("first publish: %v", err)
+	}
+	if err := r.Publish(t.Context(), volume(1)); err != nil {
+		t.Fatal(err)
+	}
+	if err := r.Publish(t.Context(), v); err != nil {
+		t.Errorf("a mounted volume: %v", err)
+	}
 }

@@ -6,6 +6,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	storagev1 "k8s.io/api/storage/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/client-go/rest"
@@ -21,28 +22,40 @@ const requestTimeout = 15 * time.Second
 
 // Cluster reads classes and records what is mounted on one node.
 type Cluster struct {
-	client client.Client
-	node   string
-	asked  atomic.Bool // a lookup has been answered
+	client     client.WithWatch
+	node       string
+	driverName string
+	asked      atomic.Bool // a lookup has been answered
+	driver     csiDriver
 }
 
 var _ rotation.Cluster = (*Cluster)(nil)
 
+// Config configures a Cluster.
+type Config struct {
+	API *rest.Config
+	// Node is the name of this node, DriverName that of the CSIDriver object.
+	Node, DriverName string
+	UserAgent        string
+}
+
 // New returns the Cluster of a node. It makes no request.
-func New(config *rest.Config, node, userAgent string) (*Cluster, error) {
-	config = rest.CopyConfig(config)
-	config.UserAgent = userAgent
+func New(cfg Config) (*Cluster, error) {
+	config := rest.CopyConfig(cfg.API)
+	config.UserAgent = cfg.UserAgent
 	config.QPS = -1 // the API server knows better: its priority and fairness
 	config.Timeout = requestTimeout
 	scheme := runtime.NewScheme()
-	if err := v1.AddToScheme(scheme); err != nil {
-		return nil, fmt.Errorf("make scheme: %w", err)
+	for _, add := range []func(*runtime.Scheme) error{v1.AddToScheme, storagev1.AddToScheme} {
+		if err := add(scheme); err != nil {
+			return nil, fmt.Errorf("make scheme: %w", err)
+		}
 	}
-	c, err := client.New(config, client.Options{Scheme: scheme, Mapper: mapper()})
+	c, err := client.NewWithWatch(config, client.Options{Scheme: scheme, Mapper: mapper()})
 	if err != nil {
 		return nil, fmt.Errorf("make the API client: %w", err)
 	}
-	return &Cluster{client: c, node: node}, nil
+	return &Cluster{client: c, node: cfg.Node, driverName: cfg.DriverName}, nil
 }
 
 // Class returns a class of a namespace.

@@ -3,13 +3,18 @@ package kube_test
 import (
 	"context"
 	"fmt"
+	"log/slog"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
+	"sync"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 	corev1 "k8s.io/api/core/v1"
+	storagev1 "k8s.io/api/storage/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
@@ -62,7 +67,7 @@ func apiServer(t *testing.T) *rest.Config {
 
 func newCluster(t *testing.T, config *rest.Config, node string) *kube.Cluster {
 	t.Helper()
-	c, err := kube.New(config, node, "test")
+	c, err := kube.New(kube.Config{API: config, Node: node, DriverName: "secrets-store.csi.k8s.io", UserAgent: "test"})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -74,7 +79,7 @@ func TestCluster(t *testing.T) {
 	t.Parallel()
 	config := apiServer(t)
 	scheme := runtime.NewScheme()
-	for _, add := range []func(*runtime.Scheme) error{v1.AddToScheme, corev1.AddToScheme} {
+	for _, add := range []func(*runtime.Scheme) error{v1.AddToScheme, corev1.AddToScheme, storagev1.AddToScheme} {
 		if err := add(scheme); err != nil {
 			t.Fatal(err)
 		}
@@ -90,6 +95,8 @@ func TestCluster(t *testing.T) {
 	t.Run("names that read the same", l.ambiguous)
 	t.Run("an earlier pod's record", l.earlier)
 	t.Run("long names", l.long)
+	t.Run("the CSIDriver object", l.csiDriver)
+	t.Run("changes of classes", l.watch)
 }
 
 type lab struct {
@@ -132,11 +139,10 @@ func (l lab) mustRecord(t *testing.T, s rotation.Snapshot) {
 }
 
 func snapshot(pod provider.Pod, class, volume string, versions ...provider.Version) rotation.Snapshot {
-	return rotation.Snapshot{Versions: versions, Volume: rotation.Volume{
-		ID:     provider.VolumeID("csi-" + pod.UID + volume),
+	return rotation.Snapshot{
+		Volume: provider.VolumeID("csi-" + pod.UID + volume), Pod: pod, Class: class, Versions: versions,
 		Target: fmt.Sprintf("/var/lib/kubelet/pods/%s/volumes/kubernetes.io~csi/%s/mount", pod.UID, volume),
-		Pod:    pod, Class: class,
-	}}
+	}
 }
 
 func podOf(namespace, name, uid string) provider.Pod {
@@ -182,7 +188,7 @@ func (l lab) record(t *testing.T) {
 	l.mustRecord(t, s)
 	got := l.get(t, "shop", "web-0-shop-db")
 	want := v1.SecretProviderClassPodStatusStatus{
-		PodName: "web-0", SecretProviderClassName: "db", Mounted: true, TargetPath: s.Volume.Target,
+		PodName: "web-0", SecretProviderClassName: "db", Mounted: true, TargetPath: s.Target,
 		Objects: []v1.SecretProviderClassObject{{ID: "a", Version: "1"}, {ID: "b", Version: "2"}},
 	}
 	if diff := cmp.Diff(want, got.Status); diff != "" {
@@ -222,7 +228,7 @@ func (l lab) twoVolumes(t *testing.T) {
 	if n := l.count(t, "two"); n != 2 {
 		t.Errorf("%d records, want 2", n)
 	}
-	if got := l.get(t, "two", "p-two-c").Status.TargetPath; got != one.Volume.Target {
+	if got := l.get(t, "two", "p-two-c").Status.TargetPath; got != one.Target {
 		t.Errorf("target %s", got)
 	}
 }
@@ -262,7 +268,7 @@ func (l lab) earlier(t *testing.T) {
 
 func (l lab) long(t *testing.T) {
 	l.namespace(t, "long")
-	class := strings.Repeat("c", 200)
+	class := strings.Repeat("c", 30) + "." + strings.Repeat("c", 169) // cut right behind the dot
 	l.cluster = newCluster(t, l.config, strings.Repeat("n", 100)+".example")
 	for _, volume := range []string{"v", "w", "v"} {
 		l.mustRecord(t, snapshot(podOf("long", strings.Repeat("p", 200), "u"), class, volume))
@@ -279,5 +285,111 @@ func (l lab) long(t *testing.T) {
 		if len(label) != 32 || s.Annotations["internal.secrets-store.csi.k8s.io/node-name"] != strings.Repeat("n", 100)+".example" {
 			t.Errorf("label %q, annotations %v", label, s.Annotations)
 		}
+	}
+}
+
+func (l lab) csiDriver(t *testing.T) {
+	if _, err := l.cluster.TokensInContext(t.Context()); err == nil {
+		t.Error("no error without the object")
+	}
+	requests := []storagev1.TokenRequest{{Audience: "vault"}}
+	yes, no := true, false
+	object := &storagev1.CSIDriver{
+		ObjectMeta: metav1.ObjectMeta{Name: "secrets-store.csi.k8s.io"},
+		Spec: storagev1.CSIDriverSpec{
+			AttachRequired: &no, PodInfoOnMount: &yes, VolumeLifecycleModes: []storagev1.VolumeLifecycleMode{storagev1.VolumeLifecycleEphemeral},
+		},
+	}
+	if err := l.api.Create(t.Context(), object); err != nil {
+		t.Fatal(err)
+	}
+	for _, step := range []struct {
+		requests                  []storagev1.TokenRequest
+		inSecrets, republish, has bool
+	}{
+		{nil, false, false, false}, {requests, false, true, true}, {requests, true, true, false},
+	} {
+		object.Spec.TokenRequests, object.Spec.RequiresRepublish = step.requests, &step.republish
+		if object.Spec.ServiceAccountTokenInSecrets = nil; step.requests != nil {
+			object.Spec.ServiceAccountTokenInSecrets = &step.inSecrets
+		}
+		if err := l.api.Update(t.Context(), object); err != nil {
+			t.Fatal(err)
+		}
+		c := newCluster(t, l.config, "n")
+		if has, err := c.TokensInContext(t.Context()); err != nil || has != step.has {
+			t.Errorf("%+v: %v, %v", step, has, err)
+		}
+		if err := c.Republishes(t.Context()); (err == nil) != step.republish {
+			t.Errorf("%+v: %v", step, err)
+		}
+	}
+}
+
+// heard notes what a watch tells.
+type heard struct {
+	mu    sync.Mutex
+	used  []rotation.ClassName
+	heard []string
+}
+
+func (h *heard) Classes() []rotation.ClassName { return h.used }
+
+func (h *heard) ClassChanged(name rotation.ClassName, uid string, generation int64) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.heard = append(h.heard, fmt.Sprintf("%s/%s %v %d", name.Namespace, name.Name, uid != "", generation))
+}
+
+func (h *heard) last() string {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if len(h.heard) == 0 {
+		return ""
+	}
+	return h.heard[len(h.heard)-1]
+}
+
+func (l lab) watch(t *testing.T) {
+	l.namespace(t, "watch")
+	old := &v1.SecretProviderClass{ObjectMeta: metav1.ObjectMeta{Namespace: "watch", Name: "old"}}
+	if err := l.api.Create(t.Context(), old); err != nil {
+		t.Fatal(err)
+	}
+	h := &heard{}
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan error, 1)
+	go func() { done <- l.cluster.Watch(ctx, h, slog.New(slog.DiscardHandler)) }()
+	class := &v1.SecretProviderClass{ObjectMeta: metav1.ObjectMeta{Namespace: "watch", Name: "c"}}
+	for n := 0; h.last() == ""; n++ { // until the watch has begun
+		probe := &v1.SecretProviderClass{ObjectMeta: metav1.ObjectMeta{Namespace: "watch", Name: fmt.Sprint("probe-", n)}}
+		if err := l.api.Create(t.Context(), probe); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(50 * time.Millisecond)
+	}
+	for _, step := range []struct {
+		do   func() error
+		want string
+	}{
+		{func() error { return l.api.Create(t.Context(), class) }, "watch/c true 1"},
+		{func() error { class.Spec.Provider = "x"; return l.api.Update(t.Context(), class) }, "watch/c true 2"},
+		{func() error { return l.api.Delete(t.Context(), class) }, "watch/c false 0"},
+	} {
+		if err := step.do(); err != nil {
+			t.Fatal(err)
+		}
+		for deadline := time.Now().Add(time.Minute); h.last() != step.want; time.Sleep(10 * time.Millisecond) {
+			if time.Now().After(deadline) {
+				t.Fatalf("heard %q, want %q", h.last(), step.want)
+			}
+		}
+	}
+	cancel()
+	if err := <-done; err != nil {
+		t.Error(err)
+	}
+	if slices.ContainsFunc(h.heard, func(s string) bool { return strings.Contains(s, "watch/old") }) {
+		t.Error("a class that did not change was told: the watch began with a list")
 	}
 }

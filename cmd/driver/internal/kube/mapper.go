@@ -1,6 +1,7 @@
 package kube
 
 import (
+	storagev1 "k8s.io/api/storage/v1"
 	"k8s.io/apimachinery/pkg/api/meta"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 
@@ -14,5 +15,6 @@ func mapper() meta.RESTMapper {
 	for _, kind := range []string{"SecretProviderClass", "SecretProviderClassPodStatus"} {
 		m.Add(v1.GroupVersion.WithKind(kind), meta.RESTScopeNamespace)
 	}
+	m.Add(storagev1.SchemeGroupVersion.WithKind("CSIDriver"), meta.RESTScopeRoot)
 	return m
 }

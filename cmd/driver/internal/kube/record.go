@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
+	"strings"
 
 	"k8s.io/apimachinery/pkg/api/equality"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -31,22 +32,21 @@ const (
 // Record writes a SecretProviderClassPodStatus that says what is mounted. It writes
 // nothing if that is what the object says already.
 func (c *Cluster) Record(ctx context.Context, s rotation.Snapshot) error {
-	v := s.Volume
-	name, fits := plainName(v)
+	name, fits := plainName(s)
 	if !fits {
-		return c.recordAs(ctx, hashedName(v), s)
+		return c.recordAs(ctx, hashedName(s), s)
 	}
 	want := c.status(name, s)
 	found, err := c.createOrGet(ctx, want)
 	switch {
 	case err != nil || found == nil:
 		return err
-	case isOf(found, v):
+	case isOf(found, s):
 		return c.update(ctx, found, want)
-	case isOfOtherVolume(found, v):
-		return c.recordAs(ctx, hashedName(v), s)
+	case isOfOtherVolume(found, s):
+		return c.recordAs(ctx, hashedName(s), s)
 	}
-	return foreign(found, v)
+	return foreign(found, s)
 }
 
 func (c *Cluster) recordAs(ctx context.Context, name string, s rotation.Snapshot) error {
@@ -55,8 +55,8 @@ func (c *Cluster) recordAs(ctx context.Context, name string, s rotation.Snapshot
 	if err != nil || found == nil {
 		return err
 	}
-	if !isOf(found, s.Volume) {
-		return foreign(found, s.Volume)
+	if !isOf(found, s) {
+		return foreign(found, s)
 	}
 	return c.update(ctx, found, want)
 }
@@ -99,18 +99,18 @@ func (c *Cluster) update(ctx context.Context, found, want *v1.SecretProviderClas
 }
 
 // isOf says whether a record is that of this volume of this pod.
-func isOf(found *v1.SecretProviderClassPodStatus, v rotation.Volume) bool {
-	return ownedBy(found, v.Pod.UID) && (found.Status.TargetPath == v.Target || found.Status.TargetPath == "")
+func isOf(found *v1.SecretProviderClassPodStatus, s rotation.Snapshot) bool {
+	return ownedBy(found, s.Pod.UID) && (found.Status.TargetPath == s.Target || found.Status.TargetPath == "")
 }
 
 // isOfOtherVolume says whether a record belongs to something that will keep it as
 // long as this volume lives: another volume of the pod with the same class, or
 // a pod and a class whose names only read the same when they are joined.
-func isOfOtherVolume(found *v1.SecretProviderClassPodStatus, v rotation.Volume) bool {
-	if ownedBy(found, v.Pod.UID) {
+func isOfOtherVolume(found *v1.SecretProviderClassPodStatus, s rotation.Snapshot) bool {
+	if ownedBy(found, s.Pod.UID) {
 		return true
 	}
-	return found.Status.PodName != "" && found.Status.PodName != v.Pod.Name
+	return found.Status.PodName != "" && found.Status.PodName != s.Pod.Name
 }
 
 func ownedBy(found *v1.SecretProviderClassPodStatus, podUID string) bool {
@@ -124,24 +124,23 @@ func ownedBy(found *v1.SecretProviderClassPodStatus, podUID string) bool {
 
 // foreign is the error for a record that a former pod of the same name left: garbage
 // collection removes it, and then a try succeeds.
-func foreign(found *v1.SecretProviderClassPodStatus, v rotation.Volume) error {
+func foreign(found *v1.SecretProviderClassPodStatus, s rotation.Snapshot) error {
 	return provider.Errorf(provider.Busy, "secretproviderclasspodstatus %s/%s belongs to an earlier pod, not to the pod with UID %s: "+
-		"waiting for its garbage collection", found.Namespace, found.Name, v.Pod.UID)
+		"waiting for its garbage collection", found.Namespace, found.Name, s.Pod.UID)
 }
 
 func (c *Cluster) status(name string, s rotation.Snapshot) *v1.SecretProviderClassPodStatus {
-	v := s.Volume
 	status := &v1.SecretProviderClassPodStatus{
 		ObjectMeta: metav1.ObjectMeta{
-			Name: name, Namespace: v.Pod.Namespace,
+			Name: name, Namespace: s.Pod.Namespace,
 			Labels:      map[string]string{nodeLabel: labelValue(c.node)},
 			Annotations: map[string]string{nodeAnnotation: c.node},
 			OwnerReferences: []metav1.OwnerReference{{
-				APIVersion: "v1", Kind: "Pod", Name: v.Pod.Name, UID: types.UID(v.Pod.UID),
+				APIVersion: "v1", Kind: "Pod", Name: s.Pod.Name, UID: types.UID(s.Pod.UID),
 			}},
 		},
 		Status: v1.SecretProviderClassPodStatusStatus{
-			PodName: v.Pod.Name, SecretProviderClassName: v.Class, Mounted: true, TargetPath: v.Target,
+			PodName: s.Pod.Name, SecretProviderClassName: s.Class, Mounted: true, TargetPath: s.Target,
 		},
 	}
 	for _, version := range s.Versions { // sorted by id
@@ -151,17 +150,18 @@ func (c *Cluster) status(name string, s rotation.Snapshot) *v1.SecretProviderCla
 }
 
 // plainName is the name that users know: pod, namespace and class.
-func plainName(v rotation.Volume) (name string, fits bool) {
-	name = v.Pod.Name + "-" + v.Pod.Namespace + "-" + v.Class
+func plainName(s rotation.Snapshot) (name string, fits bool) {
+	name = s.Pod.Name + "-" + s.Pod.Namespace + "-" + s.Class
 	return name, len(name) <= maxName
 }
 
 // hashedName is unique to the volume, and begins as the plain one.
-func hashedName(v rotation.Volume) string {
-	sum := sha256.Sum256([]byte(v.ID))
+func hashedName(s rotation.Snapshot) string {
+	sum := sha256.Sum256([]byte(s.Volume))
 	suffix := "-" + hex.EncodeToString(sum[:8])
-	name, _ := plainName(v)
-	return name[:min(len(name), maxName-len(suffix))] + suffix
+	name, _ := plainName(s)
+	name = strings.TrimRight(name[:min(len(name), maxName-len(suffix))], ".-")
+	return name + suffix
 }
 
 func labelValue(node string) string {

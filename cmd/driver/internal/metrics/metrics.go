@@ -1,7 +1,10 @@
 package metrics
 
 import (
+	"errors"
+	"fmt"
 	"runtime"
+	"sync"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -14,10 +17,16 @@ import (
 const (
 	scopeLabel = "otel_scope_name"
 	scope      = "sigs.k8s.io/secrets-store-csi-driver"
+
+	maxReason  = 40 // characters
+	maxReasons = 20 // different ones
 )
 
 // Volumes counts publishes and unpublishes.
 type Volumes struct {
+	registry      prometheus.Registerer
+	mu            sync.Mutex
+	reasons       map[string]bool // that providers gave
 	published     *prometheus.CounterVec
 	publishErrors *prometheus.CounterVec
 	unpublished   prometheus.Counter
@@ -36,6 +45,8 @@ func New(registry prometheus.Registerer) (*Volumes, error) {
 	unpublished := counter("node_unpublish_total", "Volumes unmounted.")
 	unpublishErrs := counter("node_unpublish_error_total", "Unmounts that failed.")
 	v := &Volumes{
+		registry:      registry,
+		reasons:       map[string]bool{},
 		published:     counter("node_publish_total", "Publish calls answered with OK, repeats included.", "provider"),
 		publishErrors: counter("node_publish_error_total", "Publish calls that failed.", "provider", "error_type"),
 		unpublished:   unpublished.WithLabelValues(),
@@ -53,12 +64,37 @@ func New(registry prometheus.Registerer) (*Volumes, error) {
 	return v, nil
 }
 
+// Gauge registers what is counted when it is asked for.
+func (v *Volumes) Gauge(count func() rotation.Count, bytes func() int64) error {
+	state := func(name string, of func(rotation.Count) int) prometheus.Collector {
+		return prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+			Name: "strongroom_volumes", ConstLabels: prometheus.Labels{"state": name},
+			Help: "Volumes on this node. Unclaimed: mounted by an earlier process and not announced by kubelet since. " +
+				"Unrecorded: their status is still to be written. Outdated: mounted from an older state of their class.",
+		}, func() float64 { return float64(of(count())) })
+	}
+	for _, c := range []prometheus.Collector{
+		state("mounted", func(c rotation.Count) int { return c.Mounted }),
+		state("unclaimed", func(c rotation.Count) int { return c.Unclaimed }),
+		state("unrecorded", func(c rotation.Count) int { return c.Unrecorded }),
+		state("outdated", func(c rotation.Count) int { return c.Outdated }),
+		prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+			Name: "strongroom_volume_bytes", Help: "Memory that the content of all volumes on this node takes.",
+		}, func() float64 { return float64(bytes()) }),
+	} {
+		if err := v.registry.Register(c); err != nil {
+			return fmt.Errorf("register metrics: %w", err)
+		}
+	}
+	return nil
+}
+
 // Published implements [rotation.Meter].
 func (v *Volumes) Published(name string, phase rotation.Phase, took time.Duration, err error) {
 	kind := "OK"
 	if err != nil {
 		kind = provider.KindOf(err).String()
-		v.publishErrors.WithLabelValues(name, errorType(phase)).Inc()
+		v.publishErrors.WithLabelValues(name, v.errorType(phase, err)).Inc()
 	} else {
 		v.published.WithLabelValues(name).Inc()
 	}
@@ -82,11 +118,27 @@ func (v *Volumes) Rejected(method string) {
 		v.unpublishErrs.Inc()
 		return
 	}
-	v.publishErrors.WithLabelValues("", errorType(rotation.Looking)).Inc()
+	v.publishErrors.WithLabelValues("", phaseType(rotation.Looking)).Inc()
 }
 
-// errorType is upstream's word for the phase that failed.
-func errorType(phase rotation.Phase) string {
+// errorType is the provider's own word for the cause, if it gave one, as long as
+// those are few and short; else upstream's word for the phase.
+func (v *Volumes) errorType(phase rotation.Phase, err error) string {
+	e, ok := errors.AsType[*provider.Error](err)
+	if !ok || e.Reason == "" || len(e.Reason) > maxReason {
+		return phaseType(phase)
+	}
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	if !v.reasons[e.Reason] && len(v.reasons) >= maxReasons {
+		return phaseType(phase)
+	}
+	v.reasons[e.Reason] = true
+	return e.Reason
+}
+
+// phaseType is upstream's word for the phase that failed.
+func phaseType(phase rotation.Phase) string {
 	switch phase {
 	case rotation.Classing:
 		return "SecretProviderClassNotFound"

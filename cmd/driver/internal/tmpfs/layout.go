@@ -63,7 +63,10 @@ func replace(root *os.Root, g rotation.Generation) (changed bool, err error) {
 		return false, err
 	}
 	if old != "" && same(root, g) {
-		return false, prune(root, g.Files) // links that a crash left behind
+		if err := prune(root, g.Files); err != nil { // links that a crash left behind
+			return false, err
+		}
+		return false, remember(root, old, g.Memory)
 	}
 	fresh, err := write(root, g)
 	if err != nil {
@@ -176,7 +179,7 @@ func write(root *os.Root, g rotation.Generation) (name string, err error) {
 			return "", err
 		}
 	}
-	return name, nil
+	return name, remember(root, name, g.Memory)
 }
 
 func writeFile(root *os.Root, dir string, f provider.File, gid int) (err error) {

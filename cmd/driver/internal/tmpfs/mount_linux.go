@@ -3,48 +3,55 @@ package tmpfs
 import (
 	"errors"
 	"fmt"
-	"log/slog"
+	"io/fs"
 	"os"
 	"strconv"
 
 	"golang.org/x/sys/unix"
 
 	"github.com/strongroom/strongroom/pkg/rotation"
-	"github.com/strongroom/strongroom/provider"
 )
 
-const (
-	pageSize = 4096
-	headroom = 1 << 20
-)
+const mountFlags = unix.MS_NOSUID | unix.MS_NODEV | unix.MS_NOEXEC
 
-// sizeFor is the size in bytes of a tmpfs for files: twice their pages, since a
-// change holds two generations, and 1 MiB.
-func sizeFor(files []provider.File) int64 {
-	size := int64(headroom)
-	for _, f := range files {
-		pages := (int64(len(f.Contents)) + pageSize - 1) / pageSize
-		size += 2 * pages * pageSize
-	}
-	return size
+// newborn is a tmpfs that nobody else sees while it is filled.
+type newborn interface {
+	// path leads to its root.
+	path() string
+	// attach makes it appear at target, with all its content.
+	attach(target string) error
+	// close gives up the private way to it.
+	close() error
 }
 
-// volume is a tmpfs that is mounted nowhere yet: nobody sees it while it is filled,
-// and the kernel frees it when the process dies.
-type volume struct {
+func fill(path string, g rotation.Generation) error {
+	root, err := os.OpenRoot(path)
+	if err != nil {
+		return err
+	}
+	defer closeQuietly(root)
+	_, err = replace(root, g)
+	return err
+}
+
+// detached is a tmpfs that is mounted nowhere: the kernel frees it when the process
+// dies before attach.
+type detached struct {
 	fd int // of the mount
 }
 
-func newVolume(size int64, log *slog.Logger) (*volume, error) {
-	v, err := tryVolume(size, true)
-	if errors.Is(err, unix.EINVAL) { // a kernel before 6.4 does not know noswap
-		log.Debug("the kernel refuses noswap for tmpfs: secrets in volumes may be swapped out")
-		v, err = tryVolume(size, false)
+func newDetached(size int64) (born newborn, noswap bool, err error) {
+	v, err := tryDetached(size, true)
+	if noswap = !errors.Is(err, unix.EINVAL); !noswap { // a kernel before 6.4 does not know it
+		v, err = tryDetached(size, false)
 	}
-	return v, err
+	if err != nil {
+		return nil, false, err
+	}
+	return v, noswap, nil
 }
 
-func tryVolume(size int64, noswap bool) (*volume, error) {
+func tryDetached(size int64, noswap bool) (*detached, error) {
 	fd, err := unix.Fsopen("tmpfs", unix.FSOPEN_CLOEXEC)
 	if err != nil {
 		return nil, fmt.Errorf("fsopen: %w", err)
@@ -68,29 +75,95 @@ func tryVolume(size int64, noswap bool) (*volume, error) {
 	if err != nil {
 		return nil, fmt.Errorf("fsmount: %w", err)
 	}
-	return &volume{fd: mnt}, nil
+	return &detached{fd: mnt}, nil
 }
 
-func (v *volume) fill(g rotation.Generation) error {
-	root, err := os.OpenRoot("/proc/self/fd/" + strconv.Itoa(v.fd))
+func (d *detached) path() string { return "/proc/self/fd/" + strconv.Itoa(d.fd) }
+
+func (d *detached) attach(target string) error {
+	return unix.MoveMount(d.fd, "", unix.AT_FDCWD, target, unix.MOVE_MOUNT_F_EMPTY_PATH)
+}
+
+func (d *detached) close() error { return unix.Close(d.fd) }
+
+// staged is a tmpfs in a private directory of the driver, for where detached ones
+// are refused. Mounts in that directory are seen in no other mount namespace.
+type staged struct {
+	dir string
+}
+
+func newStaged(staging string, size int64) (newborn, error) {
+	if err := preparePrivate(staging); err != nil {
+		return nil, err
+	}
+	dir, err := os.MkdirTemp(staging, "volume-")
+	if err != nil {
+		return nil, err
+	}
+	options := "mode=0755,size=" + strconv.FormatInt(size, 10)
+	err = unix.Mount("tmpfs", dir, "tmpfs", mountFlags, options+",noswap")
+	if errors.Is(err, unix.EINVAL) {
+		err = unix.Mount("tmpfs", dir, "tmpfs", mountFlags, options)
+	}
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("mount in %s: %w", staging, err), os.Remove(dir))
+	}
+	return &staged{dir: dir}, nil
+}
+
+// preparePrivate makes dir a mount that passes nothing on to other namespaces.
+func preparePrivate(dir string) error {
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return err
+	}
+	if err := unix.Mount("", dir, "", unix.MS_PRIVATE, ""); err == nil {
+		return nil // it is a mount already
+	}
+	if err := unix.Mount(dir, dir, "", unix.MS_BIND, ""); err != nil {
+		return fmt.Errorf("bind %s to itself: %w", dir, err)
+	}
+	if err := unix.Mount("", dir, "", unix.MS_PRIVATE, ""); err != nil {
+		return fmt.Errorf("make %s private: %w", dir, err)
+	}
+	return nil
+}
+
+func (s *staged) path() string { return s.dir }
+
+func (s *staged) attach(target string) error { return unix.Mount(s.dir, target, "", unix.MS_BIND, "") }
+
+func (s *staged) close() error {
+	if err := unix.Unmount(s.dir, unix.UMOUNT_NOFOLLOW|unix.MNT_DETACH); err != nil {
+		return fmt.Errorf("unmount %s: %w", s.dir, err)
+	}
+	return os.Remove(s.dir)
+}
+
+// clearStaging removes what a killed process left in its staging directory.
+func clearStaging(staging string) error {
+	entries, err := os.ReadDir(staging)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
 	if err != nil {
 		return err
 	}
-	defer closeQuietly(root)
-	_, err = replace(root, g)
-	return err
+	for _, e := range entries {
+		dir := staging + "/" + e.Name()
+		if err = unmount(dir); err != nil {
+			return err
+		}
+		if err = os.Remove(dir); err != nil {
+			return err
+		}
+	}
+	return nil
 }
-
-func (v *volume) attach(target string) error {
-	return unix.MoveMount(v.fd, "", unix.AT_FDCWD, target, unix.MOVE_MOUNT_F_EMPTY_PATH)
-}
-
-func (v *volume) close() error { return unix.Close(v.fd) }
 
 // grow gives a mounted tmpfs at least size bytes. It never takes any away.
 func grow(root *os.Root, size int64) error {
-	var info unix.Statfs_t
-	if err := statfs(root, &info); err != nil {
+	info, err := statfs(root)
+	if err != nil {
 		return err
 	}
 	if info.Blocks == 0 || int64(info.Blocks)*info.Bsize >= size { //nolint:gosec // 0 is a tmpfs without limit
@@ -101,15 +174,24 @@ func grow(root *os.Root, size int64) error {
 		return err
 	}
 	defer closeQuietly(dir)
-	fd, err := unix.Fspick(int(dir.Fd()), "", unix.FSPICK_CLOEXEC|unix.FSPICK_EMPTY_PATH)
+	err = reconfigure(int(dir.Fd()), size)
+	if isRefused(err) {
+		path := "/proc/self/fd/" + strconv.Itoa(int(dir.Fd()))
+		err = unix.Mount("", path, "", unix.MS_REMOUNT|mountFlags, "size="+strconv.FormatInt(size, 10))
+	}
+	return err
+}
+
+func reconfigure(dir int, size int64) error {
+	fd, err := unix.Fspick(dir, "", unix.FSPICK_CLOEXEC|unix.FSPICK_EMPTY_PATH)
 	if err != nil {
 		return fmt.Errorf("fspick: %w", err)
 	}
 	defer func() { _ = unix.Close(fd) }()
-	if err := unix.FsconfigSetString(fd, "size", strconv.FormatInt(size, 10)); err != nil {
+	if err = unix.FsconfigSetString(fd, "size", strconv.FormatInt(size, 10)); err != nil {
 		return fmt.Errorf("fsconfig size: %w", err)
 	}
-	if err := unix.FsconfigReconfigure(fd); err != nil {
+	if err = unix.FsconfigReconfigure(fd); err != nil {
 		return fmt.Errorf("fsconfig reconfigure: %w", err)
 	}
 	return nil

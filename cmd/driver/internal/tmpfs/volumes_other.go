@@ -5,7 +5,7 @@ package tmpfs
 import (
 	"errors"
 	"io/fs"
-	"log/slog"
+	"os"
 
 	"github.com/strongroom/strongroom/pkg/rotation"
 )
@@ -17,16 +17,27 @@ type Volumes struct{}
 
 var _ rotation.Files = (*Volumes)(nil)
 
-// New returns Volumes that refuse every call.
-func New(*slog.Logger) *Volumes { return &Volumes{} }
+// New refuses.
+func New(Config) (*Volumes, error) { return nil, errUnsupported }
+
+// Bytes is 0.
+func (*Volumes) Bytes() int64 { return 0 }
 
 // Look implements [rotation.Files].
-func (*Volumes) Look(string) (rotation.State, error) { return rotation.Absent, errUnsupported }
+func (*Volumes) Look(string) (rotation.Found, error) { return rotation.Found{}, errUnsupported }
 
 // Replace implements [rotation.Files].
 func (*Volumes) Replace(string, rotation.Generation) (bool, error) { return false, errUnsupported }
 
+// Remember implements [rotation.Files].
+func (*Volumes) Remember(string, []byte) error { return errUnsupported }
+
 // Remove implements [rotation.Files].
 func (*Volumes) Remove(string) error { return errUnsupported }
+
+// Scan implements [rotation.Files].
+func (*Volumes) Scan() ([]rotation.Found, error) { return nil, errUnsupported }
+
+func remember(*os.Root, string, []byte) error { return nil }
 
 func sameGroup(fs.FileInfo, int) bool { return true }

@@ -1,0 +1,80 @@
+package kube
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	storagev1 "k8s.io/api/storage/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+)
+
+// How long an answer about the CSIDriver object holds: an acceptable one long, since
+// thousands of nodes ask; another one only as long as spares the API server.
+const (
+	goodFor = 10 * time.Minute
+	badFor  = 5 * time.Second
+)
+
+// csiDriver is what matters of the CSIDriver object.
+type csiDriver struct {
+	mu              sync.Mutex
+	asked           time.Time
+	tokensInContext bool
+	republishes     bool
+	err             error
+}
+
+// TokensInContext says whether kubelet puts service account tokens into the volume
+// context. If it does not, what is there was written by the pod's author.
+func (c *Cluster) TokensInContext(ctx context.Context) (bool, error) {
+	d := &c.driver
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	err := c.refresh(ctx, func() bool { return d.tokensInContext })
+	return d.tokensInContext, err
+}
+
+// Republishes returns an error unless kubelet is told to repeat publish calls, which
+// bring fresh tokens and announce mounted volumes after a restart.
+func (c *Cluster) Republishes(ctx context.Context) error {
+	d := &c.driver
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if err := c.refresh(ctx, func() bool { return d.republishes }); err != nil {
+		return err
+	}
+	if !d.republishes {
+		return errors.New("CSIDriver " + c.driverName + " must have requiresRepublish: true")
+	}
+	return nil
+}
+
+// refresh asks again if the last answer is too old; it needs the lock.
+func (c *Cluster) refresh(ctx context.Context, good func() bool) error {
+	d := &c.driver
+	holds := badFor
+	if d.err == nil && good() {
+		holds = goodFor
+	}
+	if !d.asked.IsZero() && time.Since(d.asked) < holds {
+		return d.err
+	}
+	var object storagev1.CSIDriver
+	d.err = c.client.Get(ctx, client.ObjectKey{Name: c.driverName}, &object)
+	d.asked = time.Now()
+	if d.err != nil {
+		d.err = fmt.Errorf("get csidriver %s: %w", c.driverName, d.err)
+		return d.err
+	}
+	isTrue := func(b *bool) bool { return b != nil && *b }
+	d.tokensInContext = len(object.Spec.TokenRequests) > 0 && !inSecrets(&object)
+	d.republishes = isTrue(object.Spec.RequiresRepublish)
+	return nil
+}
+
+func inSecrets(object *storagev1.CSIDriver) bool {
+	return object.Spec.ServiceAccountTokenInSecrets != nil && *object.Spec.ServiceAccountTokenInSecrets
+}

@@ -1,0 +1,134 @@
+package kube
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"math/rand/v2"
+	"time"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/watch"
+	watchtools "k8s.io/client-go/tools/watch"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+
+	v1 "github.com/strongroom/strongroom/api/v1"
+	"github.com/strongroom/strongroom/pkg/rotation"
+)
+
+// The pace of watching classes.
+const (
+	catchUp    = time.Minute // over which used classes are read again after a gap
+	firstRetry = time.Second
+	lastRetry  = time.Minute
+)
+
+// Users is who uses classes; [rotation.Volumes] is one.
+type Users interface {
+	Classes() []rotation.ClassName
+	ClassChanged(name rotation.ClassName, uid string, generation int64)
+}
+
+// Watch tells users of every change of a class until ctx ends. One watch of metadata
+// serves the node; nothing is listed. After a gap in the watch, which an API server
+// has when it was away for long, the classes in use are read again.
+func (c *Cluster) Watch(ctx context.Context, users Users, log *slog.Logger) error {
+	wait := firstRetry
+	for first := true; ctx.Err() == nil; first = false {
+		start := time.Now()
+		err := c.watchOnce(ctx, users, !first)
+		if ctx.Err() != nil {
+			break
+		}
+		log.LogAttrs(ctx, slog.LevelWarn, "watch classes: will start again", slog.String("err", err.Error()))
+		if time.Since(start) > lastRetry {
+			wait = firstRetry
+		}
+		pause(ctx, wait+rand.N(wait)) //nolint:gosec // jitter needs no secrecy
+		wait = min(2*wait, lastRetry)
+	}
+	return nil
+}
+
+// watchOnce watches from now on until that is no longer possible.
+func (c *Cluster) watchOnce(ctx context.Context, users Users, gap bool) error {
+	list := classMetadata()
+	if err := c.client.List(ctx, list, client.Limit(1)); err != nil { // for the version alone
+		return fmt.Errorf("find where to start: %w", err)
+	}
+	w, err := watchtools.NewRetryWatcherWithContext(ctx, list.ResourceVersion, classWatcher{c.client})
+	if err != nil {
+		return err
+	}
+	defer w.Stop()
+	if gap { // changes of now on come by the watch; those before are looked up meanwhile
+		go c.readAgain(ctx, users)
+	}
+	for event := range w.ResultChan() {
+		if event.Type == watch.Error {
+			return fmt.Errorf("watch: %w", apierrors.FromObject(event.Object))
+		}
+		tell(users, event)
+	}
+	return errors.New("the watch ended")
+}
+
+func tell(users Users, event watch.Event) {
+	class, ok := event.Object.(*metav1.PartialObjectMetadata)
+	if !ok {
+		return
+	}
+	name := rotation.ClassName{Namespace: class.Namespace, Name: class.Name}
+	switch event.Type {
+	case watch.Added, watch.Modified:
+		users.ClassChanged(name, string(class.UID), class.Generation)
+	case watch.Deleted:
+		users.ClassChanged(name, "", 0)
+	case watch.Bookmark, watch.Error:
+	}
+}
+
+// readAgain looks up every class in use, spread over a minute, from the API server's
+// own cache.
+func (c *Cluster) readAgain(ctx context.Context, users Users) {
+	names := users.Classes()
+	for _, name := range names {
+		pause(ctx, rand.N(2*catchUp/time.Duration(len(names)))) //nolint:gosec // jitter needs no secrecy
+		class := &metav1.PartialObjectMetadata{}
+		class.SetGroupVersionKind(v1.GroupVersion.WithKind("SecretProviderClass"))
+		err := c.client.Get(ctx, client.ObjectKey{Namespace: name.Namespace, Name: name.Name}, class,
+			&client.GetOptions{Raw: &metav1.GetOptions{ResourceVersion: "0"}})
+		switch {
+		case err == nil:
+			users.ClassChanged(name, string(class.UID), class.Generation)
+		case apierrors.IsNotFound(err):
+			users.ClassChanged(name, "", 0)
+		case ctx.Err() != nil:
+			return
+		}
+	}
+}
+
+func classMetadata() *metav1.PartialObjectMetadataList {
+	list := &metav1.PartialObjectMetadataList{}
+	list.SetGroupVersionKind(v1.GroupVersion.WithKind("SecretProviderClassList"))
+	return list
+}
+
+// classWatcher gives the watcher of client-go the metadata of classes.
+type classWatcher struct{ client client.WithWatch }
+
+// WatchWithContext implements the interface of that watcher.
+func (w classWatcher) WatchWithContext(ctx context.Context, options metav1.ListOptions) (watch.Interface, error) {
+	return w.client.Watch(ctx, classMetadata(), &client.ListOptions{Raw: &options})
+}
+
+func pause(ctx context.Context, d time.Duration) {
+	select {
+	case <-ctx.Done():
+	case <-time.After(d):
+	}
+}
