@@ -34,6 +34,7 @@ type Fake struct {
 	mu        sync.Mutex
 	objects   map[string]Object
 	audiences []string
+	secretKey string
 	delay     time.Duration
 	err       error
 	calls     int
@@ -95,6 +96,14 @@ func (f *Fake) RequireTokens(audiences []string) {
 	f.audiences = audiences
 }
 
+// RequireSecret makes every call fail whose nodePublishSecretRef lacks a key; an
+// empty key ends that.
+func (f *Fake) RequireSecret(key string) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.secretKey = key
+}
+
 // Calls counts the calls so far.
 func (f *Fake) Calls() int {
 	f.mu.Lock()
@@ -124,6 +133,9 @@ func (f *Fake) Mount(ctx context.Context, req *provider.Request) (*provider.Resp
 	}
 	if err := f.checkTokens(req.Tokens); err != nil {
 		return nil, err
+	}
+	if f.secretKey != "" && req.Secrets[f.secretKey] == "" {
+		return nil, provider.Errorf(provider.Invalid, "nodePublishSecretRef has no key %q", f.secretKey)
 	}
 	return f.read(names)
 }

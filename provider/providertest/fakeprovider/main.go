@@ -52,6 +52,10 @@ func control(f *providertest.Fake) http.Handler {
 		f.RequireTokens(strings.FieldsFunc(r.FormValue("audience"), func(c rune) bool { return c == ',' }))
 		return nil
 	})
+	handle("/require-secret", func(r *http.Request) error {
+		f.RequireSecret(r.FormValue("key"))
+		return nil
+	})
 	mux.HandleFunc("GET /calls", func(w http.ResponseWriter, _ *http.Request) { _, _ = fmt.Fprintln(w, f.Calls()) })
 	handle("PUT /object", func(r *http.Request) error { return put(f, r) })
 	handle("DELETE /object", func(r *http.Request) error {
