@@ -7,12 +7,14 @@ export STRONGROOM_RUN=${STRONGROOM_RUN:-/var/tmp/strongroom/e2e}
 test/packages bats || exit 1
 
 finish() {
+	code=$?
 	if [ -n "$KEEP" ]; then
 		echo "left running: export STRONGROOM_RUN=$STRONGROOM_RUN KUBECONFIG=$KUBECONFIG; . $STRONGROOM_RUN/vault/env"
 		return
 	fi
 	trap '' INT TERM
-	ground_down
+	ground_down || code=1
+	exit $code
 }
 trap finish EXIT
 trap 'exit 130' INT

@@ -27,8 +27,14 @@ ground_up() {
 
 # ground_down: what ground_up brought up is gone.
 ground_down() {
-	[ -x bin/ground/vault ] && bin/ground/vault down
-	[ $own ] && [ -x bin/ground/cluster ] && bin/ground/cluster down
+	local code=0
+	if [ -x bin/ground/vault ]; then
+		bin/ground/vault down || code=1
+	fi
+	if [ $own ] && [ -x bin/ground/cluster ]; then
+		bin/ground/cluster down || code=1
+	fi
+	return $code
 }
 
 # ground_load ARCHIVE...: the images are known to the cluster.

@@ -11,7 +11,7 @@ import (
 
 	"golang.org/x/sync/errgroup"
 	"k8s.io/klog/v2"
-	ctrl "sigs.k8s.io/controller-runtime"
+	ctrllog "sigs.k8s.io/controller-runtime/pkg/log"
 	ctrlmetrics "sigs.k8s.io/controller-runtime/pkg/metrics"
 
 	"github.com/strongroom/strongroom/cmd/driver/internal/confine"
@@ -35,7 +35,7 @@ func main() {
 	}
 	log := o.logger(os.Stderr)
 	klog.SetSlogLogger(log)
-	ctrl.SetLogger(klog.Background())
+	ctrllog.SetLogger(klog.Background())
 	for _, warning := range o.warnings {
 		log.Warn(warning)
 	}

@@ -4,12 +4,11 @@
 load helpers
 
 setup_file() {
-	node_pod
 	for ns in bats-a bats-b; do fresh $ns; done
 	objects foo fookey | class bats-a good e2e-provider
 }
 
-teardown_file() { drop bats-a bats-b strongroom-test; }
+teardown_file() { drop bats-a bats-b; }
 
 @test "the CRDs are established, and the old version is served" {
 	for crd in secretproviderclasses secretproviderclasspodstatuses; do
@@ -41,6 +40,33 @@ teardown_file() { drop bats-a bats-b strongroom-test; }
 	done
 	run kubectl auth can-i create serviceaccounts/token --as $who -A
 	[ "$output" = no ]
+}
+
+@test "the driver keeps three capabilities, gains none, and its system calls are filtered" {
+	threads=$(threads_of /secrets-store-csi)
+	[ "$(wc -l <<<"$threads")" -gt 1 ]
+	for status in $threads; do
+		on_node grep -E '^(Cap|NoNewPrivs|Seccomp:)' "$status" | tr -d ' \t' >"$BATS_TEST_TMPDIR/status"
+		diff - "$BATS_TEST_TMPDIR/status" <<-END
+			CapInh:0000000000000000
+			CapPrm:0000000000200003
+			CapEff:0000000000200003
+			CapBnd:0000000000200003
+			CapAmb:0000000000000000
+			NoNewPrivs:1
+			Seccomp:2
+		END
+	done
+}
+
+@test "providers have no capability" {
+	for program in /provider-vault /fakeprovider; do
+		threads=$(threads_of $program)
+		[ "$(wc -l <<<"$threads")" -gt 1 ]
+		for status in $threads; do
+			[ "$(on_node grep -cE '^(CapEff:.0000000000000000|NoNewPrivs:.1|Seccomp:.2)$' "$status")" = 3 ]
+		done
+	done
 }
 
 @test "a pod sees its files, whole, in a file system that runs nothing" {
@@ -146,8 +172,7 @@ teardown_file() { drop bats-a bats-b strongroom-test; }
 	pod bats-a patient good
 	eventually 60 failed_with bats-a patient 'told to fail with Unavailable'
 	id=$(uid bats-a patient)
-	run on_node grep "$id.*kubernetes.io~csi" /proc/1/mounts
-	[ "$status" = 1 ]
+	nothing_on_node "$id.*kubernetes.io~csi"
 	fake DELETE fail
 	ready bats-a patient
 	shows bats-a patient /mnt/0/foo secret
@@ -169,10 +194,7 @@ teardown_file() { drop bats-a bats-b strongroom-test; }
 }
 
 @test "driver and provider are replaced under a running pod, and it loses no file" {
-	kubectl -n kube-system rollout restart daemonset csi-secrets-store e2e-provider
-	for set in csi-secrets-store e2e-provider; do
-		kubectl -n kube-system rollout status daemonset $set --timeout=120s
-	done
+	roll csi-secrets-store e2e-provider
 	shows bats-a reader /mnt/0/foo secret
 	pod bats-a later good
 	ready bats-a later
@@ -192,9 +214,128 @@ teardown_file() { drop bats-a bats-b strongroom-test; }
 @test "a deleted pod leaves nothing on the node, and no error in the log" {
 	id=$(uid bats-a reader)
 	kubectl -n bats-a delete pod reader --timeout=60s
-	gone() { ! on_node grep "$id" /proc/1/mounts && ! on_node test -e "/var/lib/kubelet/pods/$id"; }
+	gone() { nothing_on_node "$id" && [ "$(on_node sh -c "ls /var/lib/kubelet/pods | grep -c $id || true")" = 0 ]; }
 	eventually 60 gone
-	no_status() { ! kubectl -n bats-a get spcps reader-bats-a-good; }
-	eventually 90 no_status
-	! kubectl -n kube-system logs -l app=secrets-store-csi-driver --tail=-1 | grep -E 'failed to clean|NodeUnpublishVolume.*err='
+	eventually 90 absent -n bats-a spcps reader-bats-a-good
+	keep_logs
+	grep -q unpublished "$LOGS"
+	! grep 'failed to clean and unmount target path' "$LOGS"
+}
+
+@test "a pod that is deleted while the driver is away goes once it is back" {
+	pod bats-a away good
+	ready bats-a away
+	id=$(uid bats-a away)
+	keep_logs
+	kubectl -n kube-system patch daemonset csi-secrets-store --type merge -p '{"spec":{"template":{"spec":{"nodeSelector":{"no-such-node":"x"}}}}}'
+	none() { [ -z "$(pods_of csi-secrets-store)" ]; }
+	eventually 60 none
+	kubectl -n bats-a delete pod away --wait=false
+	kubectl -n kube-system patch daemonset csi-secrets-store --type json -p '[{"op":"remove","path":"/spec/template/spec/nodeSelector/no-such-node"}]'
+	kubectl -n kube-system rollout status daemonset csi-secrets-store --timeout=90s
+	eventually 90 absent -n bats-a pod away
+	gone() { nothing_on_node "$id"; }
+	eventually 60 gone
+}
+
+@test "a status that could not be written is written by the next driver" {
+	roll csi-secrets-store
+	kubectl patch clusterrole secretproviderclasses-role --type json -p '[{"op":"test","path":"/rules/3/resources/0","value":"secretproviderclasspodstatuses"},{"op":"replace","path":"/rules/3/verbs","value":["get"]}]'
+	pod bats-a unrecorded good
+	ready bats-a unrecorded
+	pods=$(pods_of csi-secrets-store)
+	kill_on_node /secrets-store-csi
+	kubectl patch clusterrole secretproviderclasses-role --type json -p '[{"op":"replace","path":"/rules/3/verbs","value":["get","create","update","delete"]}]'
+	eventually 60 kubectl -n bats-a get spcps unrecorded-bats-a-good
+	[ "$pods" = "$(pods_of csi-secrets-store)" ]
+}
+
+@test "a non-root pod reads through a group, with a read-only root and a subPath" {
+	fake PUT 'object?name=private&version=v1&mode=0400' only-for-the-group
+	kubectl apply -f - <<-END
+		apiVersion: v1
+		kind: Pod
+		metadata: {name: nonroot, namespace: bats-a}
+		spec:
+		  terminationGracePeriodSeconds: 1
+		  securityContext: {runAsNonRoot: true, runAsUser: 1000, fsGroup: 1000}
+		  containers:
+		  - name: main
+		    image: $IMAGE
+		    imagePullPolicy: IfNotPresent
+		    command: [sleep, infinity]
+		    securityContext: {readOnlyRootFilesystem: true, allowPrivilegeEscalation: false, capabilities: {drop: [ALL]}}
+		    volumeMounts:
+		    - {name: v, mountPath: /mnt/0, readOnly: true}
+		    - {name: v, mountPath: /etc/private, subPath: private, readOnly: true}
+		  volumes: [{name: v, csi: {driver: secrets-store.csi.k8s.io, readOnly: true, volumeAttributes: {secretProviderClass: private}}}]
+	END
+	ready bats-a nonroot
+	shows bats-a nonroot /mnt/0/private only-for-the-group
+	shows bats-a nonroot /etc/private only-for-the-group
+}
+
+@test "the credential of nodePublishSecretRef reaches the provider, and nobody else" {
+	kubectl -n bats-a create secret generic credential --from-literal=clientid=c4n4ry-credential
+	fake GET 'require-secret?key=clientid'
+	pod bats-a bare good
+	eventually 60 failed_with bats-a bare 'nodePublishSecretRef has no key "clientid"'
+	kubectl apply -f - <<-END
+		apiVersion: v1
+		kind: Pod
+		metadata: {name: credentialed, namespace: bats-a}
+		spec:
+		  terminationGracePeriodSeconds: 1
+		  containers:
+		  - {name: main, image: $IMAGE, imagePullPolicy: IfNotPresent, command: [sleep, infinity],
+		     volumeMounts: [{name: v, mountPath: /mnt/0, readOnly: true}]}
+		  volumes: [{name: v, csi: {driver: secrets-store.csi.k8s.io, readOnly: true, nodePublishSecretRef: {name: credential},
+		     volumeAttributes: {secretProviderClass: good}}}]
+	END
+	ready bats-a credentialed
+	fake GET 'require-secret?key='
+	keep_logs
+	! grep -n c4n4ry-credential "$LOGS"
+}
+
+@test "fifty pods at once" {
+	for n in $(seq 50); do pod bats-b "many-$n" shared & done
+	wait
+	all() { [ "$(kubectl -n bats-b get pods -o json | jq '[.items[] | select(.metadata.name | startswith("many-")) | select(any(.status.conditions[]?; .type == "Ready" and .status == "True"))] | length')" = 50 ]; }
+	eventually 180 all
+	for n in 1 25 50; do shows bats-b "many-$n" /mnt/0/foo secret; done
+	statuses() { [ "$(kubectl -n bats-b get spcps -o name | grep -c many-)" = 50 ]; }
+	eventually 60 statuses
+	kubectl -n bats-b delete pod $(seq -f 'many-%g' 50) --wait=false >/dev/null
+}
+
+@test "a provider that is installed after the pod" {
+	keep_logs
+	kubectl -n kube-system get daemonset e2e-provider -o json | jq '{apiVersion, kind, metadata: {name: .metadata.name, namespace: .metadata.namespace, labels: .metadata.labels}, spec}' >"$BATS_TEST_TMPDIR/provider.json"
+	kubectl -n kube-system delete daemonset e2e-provider --timeout=60s
+	none() { [ -z "$(kubectl -n kube-system get pods -l app=e2e-provider -o name)" ]; }
+	eventually 60 none
+	pod bats-a early good
+	eventually 60 failed_with bats-a early 'error connecting to provider "e2e-provider"'
+	kubectl apply -f "$BATS_TEST_TMPDIR/provider.json"
+	kubectl -n kube-system rollout status daemonset e2e-provider --timeout=90s
+	ready bats-a early
+	shows bats-a early /mnt/0/foo secret
+}
+
+@test "the API server is away for a while, and nothing is restarted" {
+	[ -n "$STRONGROOM_RUN" ] && [ "$KUBECONFIG" = "$STRONGROOM_RUN/kubeconfig" ] || skip 'needs the cluster of the test ground'
+	before=$(restarts csi-secrets-store)
+	started() { kubectl get --raw /metrics | grep ^process_start_time_seconds; }
+	first=$(started)
+	kill_on_node_path kube-apiserver || true # it takes the answer with it
+	another() { [ "$(started)" != "$first" ]; }
+	eventually 60 another
+	eventually 60 kubectl get --raw /readyz
+	eventually 60 kubectl -n bats-a get pods
+	shows bats-a early /mnt/0/foo secret
+	[ "$(restarts csi-secrets-store)" = "$before" ]
+	eventually 90 driver_ready
+	pod bats-a after-outage good
+	ready bats-a after-outage
 }

@@ -134,6 +134,41 @@ restarts() {
 # on_node COMMAND...: in a pod that sees the node's kubelet folder and its processes.
 on_node() { kubectl -n strongroom-test exec node -- "$@"; }
 
+# absent WHAT...: kubectl get finds nothing by that name; fails if it cannot ask.
+absent() {
+	local out
+	out=$(kubectl get "$@" --ignore-not-found -o name) || return
+	[ -z "$out" ] || { echo "there is $out"; return 1; }
+}
+
+# nothing_on_node PATTERN: no mount of the node has it; fails if it cannot look.
+nothing_on_node() {
+	local mounts
+	mounts=$(on_node cat /proc/1/mounts) || return
+	grep -q tmpfs <<<"$mounts" || { echo 'that is no list of mounts'; return 1; }
+	! grep -e "$1" <<<"$mounts"
+}
+
+# keep_logs: what driver and provider pods have logged goes where the last test looks,
+# before they are replaced.
+LOGS=${BATS_RUN_TMPDIR:-/tmp}/logs
+keep_logs() {
+	local pod
+	for pod in $(pods_of csi-secrets-store) $(pods_of vault-csi-provider) $(pods_of e2e-provider); do
+		kubectl -n kube-system logs "$pod" --tail=-1 >>"$LOGS"
+		kubectl -n kube-system logs "$pod" --tail=-1 --previous >>"$LOGS" 2>/dev/null || true
+	done
+	kubectl get events -A -o yaml >>"$LOGS"
+}
+
+# roll DAEMONSET...: its pods are replaced by new ones.
+roll() {
+	keep_logs
+	kubectl -n kube-system rollout restart daemonset "$@"
+	local set
+	for set; do kubectl -n kube-system rollout status daemonset "$set" --timeout=120s || return; done
+}
+
 # kill_on_node PROGRAM: SIGKILL to every process of that program, which must be there.
 kill_on_node() {
 	# shellcheck disable=SC2016
@@ -143,6 +178,26 @@ kill_on_node() {
 		done
 		[ $n -gt 0 ]' sh "$1"
 }
+
+# threads_of PROGRAM: the status files in /proc of all threads of that program.
+threads_of() {
+	# shellcheck disable=SC2016
+	on_node sh -c 'for p in /proc/[0-9]*; do
+			[ "$(tr "\0" "\n" 2>/dev/null <"$p/cmdline" | head -n 1)" = "$1" ] && ls "$p"/task/*/status
+		done; true' sh "$1"
+}
+
+# kill_on_node_path NAME: the same for a program of the test ground, by the name of its file.
+kill_on_node_path() {
+	# shellcheck disable=SC2016
+	on_node sh -c 'n=0
+		for p in /proc/[0-9]*; do
+			case $(tr "\0" "\n" 2>/dev/null <"$p/cmdline" | head -n 1) in */"$1") kill -9 "${p#/proc/}" && n=$((n + 1)) ;; esac
+		done
+		[ $n -gt 0 ]' sh "$1"
+}
+
+driver_ready() { kubectl -n kube-system rollout status daemonset csi-secrets-store --timeout=1s; }
 
 node_pod() {
 	kubectl create namespace strongroom-test --dry-run=client -o yaml | kubectl apply -f - >/dev/null

@@ -2,6 +2,7 @@ package kube
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"sync/atomic"
 	"time"
@@ -27,6 +28,7 @@ type Cluster struct {
 	driverName string
 	asked      atomic.Bool // a lookup has been answered
 	driver     csiDriver
+	lookups    *lookups
 }
 
 var _ rotation.Cluster = (*Cluster)(nil)
@@ -55,15 +57,22 @@ func New(cfg Config) (*Cluster, error) {
 	if err != nil {
 		return nil, fmt.Errorf("make the API client: %w", err)
 	}
-	return &Cluster{client: c, node: cfg.Node, driverName: cfg.DriverName}, nil
+	return &Cluster{client: c, node: cfg.Node, driverName: cfg.DriverName, lookups: newLookups()}, nil
 }
 
-// Class returns a class of a namespace.
+// Class returns a class of a namespace, as it is now.
 func (c *Cluster) Class(ctx context.Context, namespace, name string) (rotation.Class, error) {
-	var class v1.SecretProviderClass
-	err := c.client.Get(ctx, client.ObjectKey{Namespace: namespace, Name: name}, &class)
+	class, err := c.lookups.do(ctx, rotation.ClassName{Namespace: namespace, Name: name}, c.get)
 	if err != nil {
 		return rotation.Class{}, provider.Errorf(kindOf(err), "failed to get secretproviderclass %s/%s: %w", namespace, name, err)
+	}
+	return class, nil
+}
+
+func (c *Cluster) get(ctx context.Context, name rotation.ClassName) (rotation.Class, error) {
+	var class v1.SecretProviderClass
+	if err := c.client.Get(ctx, client.ObjectKey{Namespace: name.Namespace, Name: name.Name}, &class); err != nil {
+		return rotation.Class{}, err
 	}
 	return rotation.Class{
 		UID: string(class.UID), Generation: class.Generation,
@@ -100,6 +109,8 @@ func kindOf(err error) provider.Kind {
 		return provider.Denied
 	case apierrors.IsTooManyRequests(err):
 		return provider.Throttled
+	case errors.Is(err, context.DeadlineExceeded), errors.Is(err, context.Canceled):
+		return provider.Timeout
 	case apierrors.IsInvalid(err), apierrors.IsBadRequest(err):
 		return provider.Invalid
 	}
