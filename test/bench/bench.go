@@ -24,12 +24,13 @@ type bench struct {
 	options
 
 	cluster  *stand.Cluster
+	binary   stand.Binary
 	node     stand.Node
 	provider *stand.Provider
 }
 
 func newBench(ctx context.Context, o options) (*bench, error) {
-	cluster, err := stand.Start(o.root)
+	cluster, err := stand.Start(ctx, o.root)
 	if err != nil {
 		return nil, err
 	}
@@ -41,6 +42,9 @@ func newBench(ctx context.Context, o options) (*bench, error) {
 }
 
 func (b *bench) furnish(ctx context.Context) (err error) {
+	if b.binary, err = stand.Released(ctx, b.driver); err != nil {
+		return err
+	}
 	if b.node, err = b.cluster.NewNode("bench"); err != nil {
 		return err
 	}
@@ -57,7 +61,7 @@ func (b *bench) furnish(ctx context.Context) (err error) {
 
 func (b *bench) start(ctx context.Context, flags ...string) (*stand.Driver, error) {
 	return stand.StartDriver(ctx, stand.DriverConfig{
-		Binary: b.driver, Node: b.node, Flags: append(flags, b.flags...), MetricsAddr: metricsAddr,
+		Binary: b.binary, Node: b.node, Flags: append(flags, b.flags...), MetricsAddr: metricsAddr,
 	})
 }
 

@@ -4,7 +4,10 @@ import (
 	"context"
 	"fmt"
 	"net"
+	"os"
 	"os/exec"
+	"path/filepath"
+	"strconv"
 	"strings"
 	"time"
 
@@ -13,10 +16,33 @@ import (
 	"google.golang.org/grpc/credentials/insecure"
 )
 
+// Binary is a released driver.
+type Binary struct {
+	path       string
+	kubeletDir bool // it has that flag, which older ones lack
+}
+
+// Released takes a copy of a driver, so that a build meanwhile changes nothing.
+func Released(ctx context.Context, path string) (Binary, error) {
+	b := Binary{path: filepath.Join(Memory, "driver")}
+	data, err := os.ReadFile(path)
+	if err == nil {
+		err = os.WriteFile(b.path, data, 0o700) //nolint:gosec // G306: a program
+	}
+	if err != nil {
+		return b, fmt.Errorf("copy the driver: %w", err)
+	}
+	help, _ := exec.CommandContext(ctx, b.path, "-h").CombinedOutput()
+	if !strings.Contains(string(help), "-drivername") {
+		return b, fmt.Errorf("ask %s for its flags: %s", path, help)
+	}
+	b.kubeletDir = strings.Contains(string(help), "\n  -kubelet-dir ")
+	return b, nil
+}
+
 // DriverConfig configures a driver.
 type DriverConfig struct {
-	// Binary is the released driver.
-	Binary string
+	Binary Binary
 	Node   Node
 	// Flags are added to those that the stand needs.
 	Flags []string
@@ -37,9 +63,9 @@ type Driver struct {
 func StartDriver(ctx context.Context, cfg DriverConfig) (*Driver, error) {
 	n := cfg.Node
 	args := append([]string{}, cfg.Before...)
-	args = append(args, cfg.Binary, "--endpoint=unix://"+n.socket(), "--nodeid=n1", "--kubeconfig="+n.kubeconfig(),
+	args = append(args, cfg.Binary.path, "--endpoint=unix://"+n.Socket(), "--nodeid=n1", "--kubeconfig="+n.kubeconfig(),
 		"--provider-volume="+n.providers(), "--additional-provider-volume-paths=", "--health-addr=", "--metrics-addr="+cfg.MetricsAddr)
-	if knows(ctx, cfg.Binary, "kubelet-dir") {
+	if cfg.Binary.kubeletDir {
 		args = append(args, "--kubelet-dir="+n.Dir)
 	}
 	p, err := start(append(args, cfg.Flags...), n.Dir+"/driver.log")
@@ -47,17 +73,11 @@ func StartDriver(ctx context.Context, cfg DriverConfig) (*Driver, error) {
 		return nil, err
 	}
 	d := &Driver{process: p}
-	if err = d.until(ctx, func(ctx context.Context) error { return d.connect(ctx, n.socket()) }); err != nil {
+	if err = d.until(ctx, func(ctx context.Context) error { return d.connect(ctx, n.Socket()) }); err != nil {
 		_ = d.Kill()
 		return nil, fmt.Errorf("wait for the driver: %w", err)
 	}
 	return d, nil
-}
-
-// knows says whether the driver has a flag, which older ones lack.
-func knows(ctx context.Context, binary, name string) bool {
-	help, _ := exec.CommandContext(ctx, binary, "-h").CombinedOutput()
-	return strings.Contains(string(help), "\n  -"+name+" ")
 }
 
 func (d *Driver) connect(ctx context.Context, socket string) error {
@@ -92,6 +112,27 @@ func (d *Driver) Publish(ctx context.Context, v Volume) error {
 func (d *Driver) Unpublish(ctx context.Context, v Volume) error {
 	_, err := csi.NewNodeClient(d.conn).NodeUnpublishVolume(ctx, &csi.NodeUnpublishVolumeRequest{VolumeId: v.ID(), TargetPath: v.Target()})
 	return err
+}
+
+// Pids lists the processes of the node's driver.
+func (n Node) Pids() ([]int, error) {
+	files, err := filepath.Glob("/proc/[0-9]*/cmdline")
+	if err != nil {
+		return nil, err
+	}
+	var pids []int
+	for _, file := range files {
+		line, err := os.ReadFile(file)
+		if err != nil || !strings.Contains(string(line), n.Socket()) {
+			continue // it ended meanwhile, or is another's
+		}
+		pid, err := strconv.Atoi(filepath.Base(filepath.Dir(file)))
+		if err != nil {
+			return nil, err
+		}
+		pids = append(pids, pid)
+	}
+	return pids, nil
 }
 
 // Took times a call.

@@ -116,6 +116,9 @@ func (p *process) until(ctx context.Context, try func(context.Context) error) er
 	}
 }
 
+// Ended says whether the process is gone.
+func (p *process) Ended() bool { return ended(p.Pid) }
+
 // ended says whether a process is a zombie.
 func ended(pid int) bool {
 	stat, err := os.ReadFile(filepath.Join("/proc", strconv.Itoa(pid), "stat"))

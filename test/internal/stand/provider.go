@@ -6,6 +6,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/url"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -76,20 +77,38 @@ func (p *Provider) Tell(ctx context.Context, method, path string) (string, error
 	return Page(ctx, method, p.control+path)
 }
 
+// Put gives the provider an object.
+func (p *Provider) Put(ctx context.Context, name, contents string) error {
+	query := url.Values{"name": {name}, "version": {"v1"}}
+	return ask(ctx, http.MethodPut, p.control+"/object?"+query.Encode(), contents, nil)
+}
+
 // Page returns what an address serves.
-func Page(ctx context.Context, method, url string) (string, error) {
-	request, err := http.NewRequestWithContext(ctx, method, url, http.NoBody)
+func Page(ctx context.Context, method, url string) (body string, err error) {
+	err = ask(ctx, method, url, "", &body)
+	return body, err
+}
+
+// ask sends a body, and stores that of the answer if answer is not nil.
+func ask(ctx context.Context, method, url, body string, answer *string) error {
+	request, err := http.NewRequestWithContext(ctx, method, url, strings.NewReader(body))
 	if err != nil {
-		return "", err
+		return err
 	}
 	resp, err := http.DefaultClient.Do(request)
 	if err != nil {
-		return "", fmt.Errorf("ask %s: %w", url, err)
+		return fmt.Errorf("ask %s: %w", url, err)
 	}
 	defer func() { _ = resp.Body.Close() }()
-	body, err := io.ReadAll(resp.Body)
-	if err != nil || resp.StatusCode != http.StatusOK {
-		return "", fmt.Errorf("ask %s: %s: %s: %w", url, resp.Status, body, err)
+	data, err := io.ReadAll(resp.Body)
+	if err != nil {
+		return fmt.Errorf("ask %s: %w", url, err)
 	}
-	return string(body), nil
+	if resp.StatusCode != http.StatusOK {
+		return fmt.Errorf("ask %s: %s: %s", url, resp.Status, data)
+	}
+	if answer != nil {
+		*answer = string(data)
+	}
+	return nil
 }

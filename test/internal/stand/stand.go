@@ -12,11 +12,13 @@ import (
 	v1 "github.com/strongroom/strongroom/api/v1"
 	"golang.org/x/sys/unix"
 	corev1 "k8s.io/api/core/v1"
+	storagev1 "k8s.io/api/storage/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/client-go/rest"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/envtest"
+	"sigs.k8s.io/yaml"
 )
 
 const startTimeout = 2 * time.Minute // of an API server on a busy machine
@@ -30,7 +32,7 @@ type Cluster struct {
 }
 
 // Start starts the API server of root's CRDs, from the binaries of test/cluster.
-func Start(root string) (*Cluster, error) {
+func Start(ctx context.Context, root string) (*Cluster, error) {
 	bin, err := binaries()
 	if err != nil {
 		return nil, err
@@ -46,14 +48,31 @@ func Start(root string) (*Cluster, error) {
 		return nil, fmt.Errorf("start the API server: %w", err)
 	}
 	c.Config.QPS = -1
-	scheme := runtime.NewScheme()
-	if err = errors.Join(v1.AddToScheme(scheme), corev1.AddToScheme(scheme)); err != nil {
+	if err = c.furnish(ctx, root); err != nil {
 		return nil, errors.Join(err, c.Stop())
 	}
-	if c.API, err = client.NewWithWatch(c.Config, client.Options{Scheme: scheme}); err != nil {
-		return nil, errors.Join(fmt.Errorf("make an API client: %w", err), c.Stop())
-	}
 	return c, nil
+}
+
+// furnish makes a client, and the CSIDriver object of the manifests.
+func (c *Cluster) furnish(ctx context.Context, root string) (err error) {
+	scheme := runtime.NewScheme()
+	if err = errors.Join(v1.AddToScheme(scheme), corev1.AddToScheme(scheme), storagev1.AddToScheme(scheme)); err != nil {
+		return err
+	}
+	if c.API, err = client.NewWithWatch(c.Config, client.Options{Scheme: scheme}); err != nil {
+		return fmt.Errorf("make an API client: %w", err)
+	}
+	data, err := os.ReadFile(filepath.Join(root, "manifests/base/csidriver.yaml"))
+	if err != nil {
+		return fmt.Errorf("read the CSIDriver object: %w", err)
+	}
+	var driver storagev1.CSIDriver
+	if err := yaml.UnmarshalStrict(data, &driver); err != nil {
+		return fmt.Errorf("parse the CSIDriver object: %w", err)
+	}
+	driver.Spec.TokenRequests = []storagev1.TokenRequest{{Audience: "vault"}}
+	return c.API.Create(ctx, &driver)
 }
 
 func binaries() (string, error) {
@@ -117,7 +136,15 @@ func (c *Cluster) NewNode(name string) (Node, error) {
 	return n, os.WriteFile(n.kubeconfig(), c.env.KubeConfig, 0o600)
 }
 
+// Remove removes the node's folder.
+func (n Node) Remove() error {
+	if err := unix.Unmount(n.pods(), unix.MNT_DETACH); err != nil {
+		return fmt.Errorf("unmount the pods folder: %w", err)
+	}
+	return os.RemoveAll(n.Dir)
+}
+
 func (n Node) pods() string       { return filepath.Join(n.Dir, "pods") }
 func (n Node) providers() string  { return filepath.Join(n.Dir, "providers") }
-func (n Node) socket() string     { return filepath.Join(n.Dir, "csi.sock") }
+func (n Node) Socket() string     { return filepath.Join(n.Dir, "csi.sock") }
 func (n Node) kubeconfig() string { return filepath.Join(n.Dir, "kubeconfig") }

@@ -13,6 +13,7 @@ import (
 	"strings"
 
 	"github.com/container-storage-interface/spec/lib/go/csi"
+	"golang.org/x/sys/unix"
 )
 
 // DriverName is the driver's default one.
@@ -24,6 +25,8 @@ const volumeName = "secrets"
 type Volume struct {
 	Node                  Node
 	Namespace, Pod, Class string
+	// Group is the pod's fsGroup, or empty.
+	Group string
 }
 
 // UID is the pod's.
@@ -82,7 +85,7 @@ func (v Volume) request() *csi.NodePublishVolumeRequest {
 	return &csi.NodePublishVolumeRequest{
 		VolumeId: v.ID(), TargetPath: v.Target(), Readonly: true,
 		VolumeCapability: &csi.VolumeCapability{
-			AccessType: &csi.VolumeCapability_Mount{Mount: &csi.VolumeCapability_MountVolume{}},
+			AccessType: &csi.VolumeCapability_Mount{Mount: &csi.VolumeCapability_MountVolume{VolumeMountGroup: v.Group}},
 			AccessMode: &csi.VolumeCapability_AccessMode{Mode: csi.VolumeCapability_AccessMode_SINGLE_NODE_WRITER},
 		},
 		VolumeContext: map[string]string{
@@ -121,4 +124,27 @@ func (n Node) Mounts() ([]Mount, error) {
 		mounts = append(mounts, Mount{Device: l[2], Target: l[4], Options: l[5], Type: r[0], SuperOptions: r[2]})
 	}
 	return mounts, lines.Err()
+}
+
+// FreeDevice is the lowest device number that no file system has. One that is mounted
+// nowhere any more, and held by somebody, has its number still.
+func FreeDevice() (uint32, error) {
+	context, err := unix.Fsopen("tmpfs", unix.FSOPEN_CLOEXEC)
+	if err != nil {
+		return 0, fmt.Errorf("open a tmpfs: %w", err)
+	}
+	defer func() { _ = unix.Close(context) }()
+	if err = unix.FsconfigCreate(context); err != nil {
+		return 0, fmt.Errorf("make a tmpfs: %w", err)
+	}
+	fd, err := unix.Fsmount(context, unix.FSMOUNT_CLOEXEC, 0)
+	if err != nil {
+		return 0, fmt.Errorf("mount a tmpfs nowhere: %w", err)
+	}
+	defer func() { _ = unix.Close(fd) }()
+	var stat unix.Stat_t
+	if err := unix.Fstat(fd, &stat); err != nil {
+		return 0, fmt.Errorf("look at a tmpfs: %w", err)
+	}
+	return unix.Minor(stat.Dev), nil
 }

@@ -1,0 +1,179 @@
+//go:build attack
+
+package attack
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/strongroom/strongroom/test/internal/stand"
+	"github.com/strongroom/strongroom/test/internal/trace"
+)
+
+// callTimeout is for a call to a driver that is stopped at each of its system calls.
+const callTimeout = 30 * time.Second
+
+const (
+	// rehearsals show which points there are.
+	rehearsals = 2
+	// tries are made to reach a point: a few calls are not made in every run.
+	tries = 3
+)
+
+// window is the time between the start of a call and its answer, within which the
+// driver is killed at every system call.
+type window struct {
+	name string
+	// before brings the volume into the state in which the call is made.
+	before func(t *testing.T, l *lane, v stand.Volume)
+	call   func(ctx context.Context, l *lane, v stand.Volume) error
+	// between are the states in which the volume may be until the call is repeated.
+	between []stand.State
+	// after repeats the call as kubelet does, and checks what it promises.
+	after func(t *testing.T, l *lane, v stand.Volume)
+}
+
+func windows() []window {
+	publish := func(ctx context.Context, l *lane, v stand.Volume) error { return l.driver.Publish(ctx, v) }
+	unpublish := func(ctx context.Context, l *lane, v stand.Volume) error { return l.driver.Unpublish(ctx, v) }
+	mounted := func(t *testing.T, l *lane, v stand.Volume) {
+		l.publish(t, v)
+		l.recorded(t, v)
+	}
+	wholeAgain := func(t *testing.T, l *lane, v stand.Volume) {
+		l.publish(t, v)
+		l.recorded(t, v)
+		l.unpublish(t, v)
+	}
+	return []window{
+		{"publish", prepare, publish, []stand.State{stand.Nothing, stand.Whole}, wholeAgain},
+		{"republish", mounted, publish, []stand.State{stand.Whole}, wholeAgain},
+		{"unpublish", mounted, unpublish, []stand.State{stand.Nothing, stand.Whole}, func(t *testing.T, l *lane, v stand.Volume) { l.unpublish(t, v) }},
+		{"publish, and the pod is deleted meanwhile", prepare, publish, []stand.State{stand.Nothing, stand.Whole},
+			func(t *testing.T, l *lane, v stand.Volume) { l.unpublish(t, v) }},
+	}
+}
+
+func prepare(t *testing.T, _ *lane, v stand.Volume) {
+	t.Helper()
+	if err := v.Prepare(); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// TestEverySystemCall kills the driver at the entry and at the exit of every system
+// call that it makes between a request and its answer, but for those of the Go
+// runtime's own housekeeping.
+func TestEverySystemCall(t *testing.T) {
+	bothWays(t, func(t *testing.T, l *lane) {
+		for _, w := range windows() {
+			if w.name == "publish, and the pod is deleted meanwhile" && os.Getenv("ATTACK_LONG") == "" {
+				continue // a random kill does it, too
+			}
+			t.Run(w.name, func(t *testing.T) { w.attack(t, l) })
+		}
+	})
+}
+
+// attack finds out which points there are, and then kills the driver at each.
+func (w window) attack(t *testing.T, l *lane) {
+	if l.driver.Ended() { // in an earlier test that failed
+		l.restart(t)
+	}
+	seen := map[trace.Point]int{}
+	for range rehearsals {
+		for _, p := range w.strike(t, l, func(trace.Point) bool { return false }).Points {
+			seen[p]++
+		}
+	}
+	note := notes(t)
+	reached := 0
+	for p, times := range seen {
+		result := trace.Result{}
+		for range tries {
+			if result = w.strike(t, l, func(at trace.Point) bool { return at == p }); result.Killed {
+				break
+			}
+		}
+		switch {
+		case result.Killed:
+			reached++
+			note("%s: killed at %s", w.name, p)
+		case times == rehearsals && onVolume(p):
+			t.Errorf("%s was not reached again in %d tries", p, tries)
+		default:
+			note("%s: not reached again: %s", w.name, p)
+		}
+		if t.Failed() {
+			t.Fatalf("stopped after %s", p)
+		}
+	}
+	note("%s: %d points, killed at %d", w.name, len(seen), reached)
+	if reached == 0 {
+		t.Error("no point was reached")
+	}
+}
+
+// onVolume says whether a call works on a volume; the others are on connections and
+// logs, and come in any number.
+func onVolume(p trace.Point) bool {
+	for _, part := range []string{"socket", "(log)", "nothing", "accept", "connect", "recvmsg", "sendmsg", "fcntl", "read(", "call "} {
+		if strings.Contains(p.Call, part) {
+			return false
+		}
+	}
+	return true
+}
+
+// strike makes the call, with the driver killed at a point or after the answer, and
+// then what kubelet does.
+func (w window) strike(t *testing.T, l *lane, at func(trace.Point) bool) trace.Result {
+	t.Helper()
+	v := l.volume()
+	w.before(t, l, v)
+	tracing, err := trace.Attach(l.driver.Pid, at)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), callTimeout)
+	err = w.call(ctx, l, v)
+	cancel()
+	result := tracing.End()
+	if result.Err != nil {
+		t.Fatal(result.Err)
+	}
+	if err != nil && !result.Killed {
+		t.Fatalf("%s: %v; the driver's log ends with\n%s", w.name, err, l.driver.Log())
+	}
+	state := l.is(t, v, w.between...)
+	if err == nil && w.name == "publish" && state != stand.Whole {
+		t.Errorf("publish was answered with OK, and the volume is %q", state)
+	}
+	l.restart(t)
+	w.after(t, l, v)
+	return result
+}
+
+// notes returns a function that writes a line into the test's log, and into the file
+// that ATTACK_LOG names.
+func notes(t *testing.T) func(format string, args ...any) {
+	t.Helper()
+	name := os.Getenv("ATTACK_LOG")
+	if name == "" {
+		return t.Logf
+	}
+	file, err := os.OpenFile(name, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = file.Close() })
+	return func(format string, args ...any) {
+		t.Helper()
+		t.Logf(format, args...)
+		fmt.Fprintf(file, t.Name()+": "+format+"\n", args...)
+	}
+}
