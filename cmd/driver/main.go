@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"os"
 	"os/signal"
+	"runtime/debug"
 	"syscall"
 
 	"golang.org/x/sync/errgroup"
@@ -32,6 +33,9 @@ func main() {
 	if o.version {
 		printVersion(os.Stdout)
 		return
+	}
+	if os.Getenv("GOGC") == "" {
+		debug.SetGCPercent(gcPercent)
 	}
 	log := o.logger(os.Stderr)
 	klog.SetSlogLogger(log)

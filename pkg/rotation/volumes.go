@@ -20,10 +20,12 @@ const (
 	fileMode      = fs.FileMode(0o644) // of files whose provider says nothing else
 	unpublishWait = 5 * time.Second    // for a publish of the same volume to stop
 	recorders     = 16                 // records written side by side
-	drainPause    = 20 * time.Millisecond
-	tellers       = 4               // providers told side by side of volumes that are gone
-	maxGone       = 1024            // volumes whose providers are still to be told
-	stuckAfter    = 5 * time.Minute // that records wait without one being tried
+	// recordPatience bounds how long one try of a record gives way to publishes.
+	recordPatience = time.Second
+	drainPause     = 20 * time.Millisecond
+	tellers        = 4               // providers told side by side of volumes that are gone
+	maxGone        = 1024            // volumes whose providers are still to be told
+	stuckAfter     = 5 * time.Minute // that records wait without one being tried
 )
 
 // Config is what Volumes needs.
@@ -46,6 +48,8 @@ type Volumes struct {
 	mu    sync.Mutex
 	known map[string]*known // by target: what is mounted
 	calls map[string]*call  // by target: what is being done
+
+	mounts gate // first publishes go before records
 }
 
 // known is a mounted volume.
@@ -56,8 +60,9 @@ type known struct {
 	outdated bool // the class has changed since
 }
 
-// call is a publish or an unpublish under way.
+// call is something under way for a target.
 type call struct {
+	quiet  bool // it leaves a mounted volume mounted, with its content
 	cancel context.CancelFunc
 	done   chan struct{}
 }
@@ -179,6 +184,7 @@ func (r *Volumes) record(ctx context.Context) {
 				err = errors.New("record panicked")
 			}
 		}()
+		r.mounts.wait(ctx, recordPatience)
 		err = r.cfg.Cluster.Record(ctx, s)
 		if err != nil {
 			r.cfg.Log.LogAttrs(ctx, slog.LevelWarn, "record what is mounted: will retry", slog.String("volume", string(s.Volume)),
@@ -193,7 +199,7 @@ func (r *Volumes) record(ctx context.Context) {
 // recorded notes at the volume that its record is written. Should that fail, a
 // later process compares the record once more and finds it equal.
 func (r *Volumes) recorded(ctx context.Context, s Snapshot) {
-	ctx, end, err := r.begin(ctx, s.Target)
+	ctx, end, err := r.begin(ctx, s.Target, quiet)
 	if err != nil {
 		return // something newer is being done
 	}
@@ -261,7 +267,10 @@ func (r *Volumes) Publish(ctx context.Context, v Volume) error {
 
 // republish takes the tokens of a mounted volume; it waits for nothing.
 func (r *Volumes) republish(v Volume) (mounted bool, err error) {
-	_, end, err := r.begin(context.Background(), v.Target)
+	if r.takeTokens(v) {
+		return true, nil
+	}
+	_, end, err := r.begin(context.Background(), v.Target, quiet)
 	if err != nil {
 		return false, err
 	}
@@ -284,12 +293,26 @@ func (r *Volumes) republish(v Volume) (mounted bool, err error) {
 	return true, nil
 }
 
+// takeTokens is all there is to do while something is done beside a mounted volume.
+func (r *Volumes) takeTokens(v Volume) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	c, k := r.calls[v.Target], r.known[v.Target]
+	if c == nil || !c.quiet || k == nil {
+		return false
+	}
+	k.volume = v
+	return true
+}
+
 func (r *Volumes) publish(ctx context.Context, v Volume) (name string, phase Phase, err error) {
-	ctx, end, err := r.begin(ctx, v.Target)
+	ctx, end, err := r.begin(ctx, v.Target, exclusive)
 	if err != nil {
 		return "", Looking, err
 	}
 	defer end()
+	r.mounts.enter()
+	defer r.mounts.leave()
 	class, err := r.cfg.Cluster.Class(ctx, v.Pod.Namespace, v.Class)
 	if err != nil {
 		return "", Classing, err
@@ -388,7 +411,7 @@ func (r *Volumes) unpublish(ctx context.Context, target string) error {
 	if err := r.interrupt(ctx, target); err != nil {
 		return err
 	}
-	_, end, err := r.begin(ctx, target)
+	_, end, err := r.begin(ctx, target, exclusive)
 	if err != nil {
 		return err
 	}
@@ -434,15 +457,21 @@ func (r *Volumes) interrupt(ctx context.Context, target string) error {
 	}
 }
 
+// The kinds of calls.
+const (
+	quiet     = true
+	exclusive = false
+)
+
 // begin makes the caller the only one that works on target until it calls end.
-func (r *Volumes) begin(ctx context.Context, target string) (context.Context, func(), error) {
+func (r *Volumes) begin(ctx context.Context, target string, quiet bool) (context.Context, func(), error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.calls[target] != nil {
 		return nil, nil, busy(target)
 	}
 	ctx, cancel := context.WithCancel(ctx)
-	c := &call{cancel: cancel, done: make(chan struct{})}
+	c := &call{quiet: quiet, cancel: cancel, done: make(chan struct{})}
 	r.calls[target] = c
 	return ctx, func() {
 		r.mu.Lock()

@@ -29,6 +29,7 @@ type world struct {
 	mounted map[string]rotation.Generation
 	counted []string
 	told    []string
+	slow    time.Duration // of Remember
 }
 
 func (w *world) Mount(ctx context.Context, name string, req *provider.Request) (*provider.Response, error) {
@@ -51,6 +52,7 @@ func (w *world) Look(target string) (rotation.Found, error) {
 }
 
 func (w *world) Remember(target string, memory []byte) error {
+	time.Sleep(w.slow)
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	g := w.mounted[target]
@@ -596,4 +598,61 @@ func TestTokensAreVerifiedBeforeUse(t *testing.T) {
 	if err := r.Publish(t.Context(), v); err != nil {
 		t.Errorf("a mounted volume: %v", err)
 	}
+}
+
+// What is noted beside a mounted volume does not disturb kubelet's repeats of it.
+func TestRepublishDuringANote(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld()
+		w.slow = time.Minute
+		r := w.volumes(t)
+		run(t, r)
+		if err := r.Publish(t.Context(), volume(1)); err != nil {
+			t.Fatal(err)
+		}
+		synctest.Wait() // the record is written and being noted
+		start := time.Now()
+		if err := r.Publish(t.Context(), volume(1)); err != nil || time.Since(start) > 0 {
+			t.Errorf("%v after %v", err, time.Since(start))
+		}
+		time.Sleep(time.Hour)
+	})
+}
+
+// Records give way to first publishes, for a while.
+func TestRecordsGiveWay(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld()
+		var recorded []time.Duration
+		start := time.Now()
+		w.record = func(context.Context, rotation.Snapshot) error {
+			recorded = append(recorded, time.Since(start))
+			return nil
+		}
+		r := w.volumes(t)
+		run(t, r)
+		if err := r.Publish(t.Context(), volume(1)); err != nil {
+			t.Fatal(err)
+		}
+		synctest.Wait()
+		w.mount = func(_ context.Context, _ string, req *provider.Request) (*provider.Response, error) {
+			if req.Volume == "csi-2" {
+				time.Sleep(10 * time.Second)
+			}
+			return response(), nil
+		}
+		go func() { _ = r.Publish(t.Context(), volume(2)) }()
+		synctest.Wait()
+		if err := r.Publish(t.Context(), volume(3)); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(time.Minute)
+		synctest.Wait()
+		want := []time.Duration{0, time.Second, 10 * time.Second}
+		if diff := cmp.Diff(want, recorded); diff != "" {
+			t.Errorf("recorded after (-want +got):\n%s", diff)
+		}
+	})
 }
