@@ -16,6 +16,7 @@ import (
 	ctrlmetrics "sigs.k8s.io/controller-runtime/pkg/metrics"
 
 	"github.com/strongroom/strongroom/cmd/driver/internal/confine"
+	"github.com/strongroom/strongroom/cmd/driver/internal/footprint"
 	"github.com/strongroom/strongroom/cmd/driver/internal/kube"
 	"github.com/strongroom/strongroom/cmd/driver/internal/metrics"
 	"github.com/strongroom/strongroom/cmd/driver/internal/registration"
@@ -151,6 +152,9 @@ func (p parts) serve(ctx context.Context) error {
 	live := []check{{"csi socket", p.server.Probe}, {"workers", p.volumes.Alive}}
 	for addr, mux := range pages(p.options, live, append(live, ready...)) {
 		group.Go(func() error { return serveHTTP(ctx, addr, mux) })
+	}
+	if err := footprint.Shed(); err != nil {
+		p.log.Warn("this process keeps more memory than it needs", slog.String("err", err.Error()))
 	}
 	p.log.Info("serving", slog.String("path", p.endpoint), slog.String("node", p.nodeID), slog.String("version", buildVersion()))
 	return group.Wait()

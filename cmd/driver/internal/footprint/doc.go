@@ -1,0 +1,2 @@
+// Package footprint keeps the driver small in memory: it runs on every node.
+package footprint
