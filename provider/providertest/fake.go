@@ -33,14 +33,23 @@ type Object struct {
 type Fake struct {
 	mu        sync.Mutex
 	objects   map[string]Object
-	audiences []string
+	required  []string
 	secretKey string
+	audiences []string
+	versions  bool
 	delay     time.Duration
 	err       error
+	panics    string
 	calls     int
+	gone      []provider.VolumeID
 }
 
-var _ provider.Provider = (*Fake)(nil)
+var (
+	_ provider.Provider    = (*Fake)(nil)
+	_ provider.Audiencer   = (*Fake)(nil)
+	_ provider.VersionUser = (*Fake)(nil)
+	_ provider.Unmounter   = (*Fake)(nil)
+)
 
 // NewFake returns a Fake that holds the objects foo and fookey.
 func NewFake() *Fake {
@@ -93,7 +102,7 @@ func (f *Fake) Delay(d time.Duration) {
 func (f *Fake) RequireTokens(audiences []string) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	f.audiences = audiences
+	f.required = audiences
 }
 
 // RequireSecret makes every call fail whose nodePublishSecretRef lacks a key; an
@@ -102,6 +111,49 @@ func (f *Fake) RequireSecret(key string) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.secretKey = key
+}
+
+// Announce sets what the fake tells a driver that connects from now on: the
+// audiences it wants, and whether it uses current versions. At first it is nothing.
+func (f *Fake) Announce(audiences []string, versions bool) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.audiences, f.versions = slices.Clone(audiences), versions
+}
+
+// Panic makes every call panic with text, until that is empty again.
+func (f *Fake) Panic(text string) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.panics = text
+}
+
+// Gone lists the volumes that were unmounted.
+func (f *Fake) Gone() []provider.VolumeID {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return slices.Clone(f.gone)
+}
+
+// Audiences implements [provider.Audiencer].
+func (f *Fake) Audiences() []string {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return slices.Clone(f.audiences)
+}
+
+// UsesVersions implements [provider.VersionUser].
+func (f *Fake) UsesVersions() bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.versions
+}
+
+// Unmounted implements [provider.Unmounter].
+func (f *Fake) Unmounted(_ context.Context, v provider.VolumeID) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.gone = append(f.gone, v)
 }
 
 // Calls counts the calls so far.
@@ -124,11 +176,16 @@ func (f *Fake) Mount(ctx context.Context, req *provider.Request) (*provider.Resp
 	select {
 	case <-time.After(delay):
 	case <-ctx.Done():
-		return nil, ctx.Err()
+	}
+	if err := ctx.Err(); err != nil {
+		return nil, err
 	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if f.err != nil {
+	switch {
+	case f.panics != "":
+		panic(f.panics)
+	case f.err != nil:
 		return nil, f.err
 	}
 	if err := f.checkTokens(req.Tokens); err != nil {
@@ -141,7 +198,7 @@ func (f *Fake) Mount(ctx context.Context, req *provider.Request) (*provider.Resp
 }
 
 func (f *Fake) checkTokens(tokens provider.Tokens) error {
-	missing := slices.Clone(f.audiences)
+	missing := slices.Clone(f.required)
 	missing = slices.DeleteFunc(missing, func(a string) bool { return tokens[a].Value != "" })
 	if len(missing) > 0 {
 		return provider.Errorf(provider.Invalid, "no service account token for audience %s", strings.Join(missing, ", "))

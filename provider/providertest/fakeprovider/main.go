@@ -57,6 +57,16 @@ func control(f *providertest.Fake) http.Handler {
 		return nil
 	})
 	mux.HandleFunc("GET /calls", func(w http.ResponseWriter, _ *http.Request) { _, _ = fmt.Fprintln(w, f.Calls()) })
+	mux.HandleFunc("GET /unmounted", func(w http.ResponseWriter, _ *http.Request) {
+		for _, v := range f.Gone() {
+			_, _ = fmt.Fprintln(w, v)
+		}
+	})
+	handle("PUT /announce", func(r *http.Request) error {
+		query := r.URL.Query()
+		f.Announce(query["audience"], query.Get("versions") == "true")
+		return nil
+	})
 	handle("PUT /object", func(r *http.Request) error { return put(f, r) })
 	handle("DELETE /object", func(r *http.Request) error {
 		f.Delete(r.URL.Query().Get("name"))
