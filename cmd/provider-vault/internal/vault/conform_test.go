@@ -2,6 +2,7 @@ package vault
 
 import (
 	"context"
+	"io"
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
@@ -91,7 +92,10 @@ func TestConform(t *testing.T) {
 			return f.with(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusServiceUnavailable) })
 		},
 		Hang: func() func() {
-			return f.with(func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() })
+			return f.with(func(_ http.ResponseWriter, r *http.Request) {
+				_, _ = io.Copy(io.Discard, r.Body) // or the server would not see that the client leaves
+				<-r.Context().Done()
+			})
 		},
 	})
 }
