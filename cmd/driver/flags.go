@@ -17,7 +17,7 @@ import (
 const (
 	providerTimeout     = 100 * time.Second // below kubelet's 2 minutes
 	providerConcurrency = 64
-	gcPercent           = 50 // memory on every node is worth more than this processor time
+	gcPercent           = 50              // memory on every node is worth more than this processor time
 	drainTime           = 5 * time.Second // for records, when the driver is told to stop
 )
 

@@ -55,24 +55,10 @@ func main() {
 
 // run makes the parts and keeps them going until ctx ends or one fails.
 func run(ctx context.Context, o *options, log *slog.Logger) error {
-	if err := confine.Reduce(); errors.Is(err, confine.ErrUnsupported) || err != nil && os.Geteuid() != 0 {
-		log.Warn("this process keeps more rights than it needs", slog.String("err", err.Error()))
-	} else if err != nil {
-		return fmt.Errorf("confine the driver: %w", err)
-	}
-	config, err := o.kubeConfig()
-	if err != nil {
-		return fmt.Errorf("find the API server: %w", err)
-	}
-	cluster, err := kube.New(kube.Config{API: config, Node: o.nodeID, DriverName: o.driverName, UserAgent: userAgent()})
-	if err != nil {
+	if err := reduce(log); err != nil {
 		return err
 	}
-	meter, err := metrics.New(ctrlmetrics.Registry)
-	if err != nil {
-		return fmt.Errorf("register metrics: %w", err)
-	}
-	if err = makeSocketDir(o.providerDirs(), o.providerSocketGID); err != nil {
+	if err := makeSocketDir(o.providerDirs(), o.providerSocketGID); err != nil {
 		return err
 	}
 	source, err := provider.NewClient(provider.ClientConfig{
@@ -82,33 +68,24 @@ func run(ctx context.Context, o *options, log *slog.Logger) error {
 		return err
 	}
 	defer func() { _ = source.Close() }()
-	files, err := tmpfs.New(tmpfs.Config{
-		Driver: o.driverName, Pods: o.podsDir, Staging: stagingDir(o.endpoint),
-		MaxVolume: o.maxVolumeBytes, MaxNode: o.maxNodeBytes, Log: log,
-	})
+	p, err := assemble(o, source, log)
 	if err != nil {
 		return err
 	}
-	volumes, err := rotation.New(rotation.Config{
-		Source: source, Cluster: cluster, Files: files, Meter: meter, AllowOverrides: o.allowOverrides, Log: log,
-	})
+	return p.serve(ctx)
+}
+
+// reduce confines the process. Only root has what is to be given up.
+func reduce(log *slog.Logger) error {
+	err := confine.Reduce()
+	if errors.Is(err, confine.ErrUnsupported) || err != nil && os.Geteuid() != 0 {
+		log.Warn("this process keeps more rights than it needs", slog.String("err", err.Error()))
+		return nil
+	}
 	if err != nil {
-		return err
+		return fmt.Errorf("confine the driver: %w", err)
 	}
-	if err := meter.Gauge(volumes.Count, files.Bytes); err != nil {
-		return err
-	}
-	if err := volumes.Scan(); err != nil {
-		log.Warn("look for volumes of an earlier process", slog.String("err", err.Error()))
-	}
-	server, err := csi.New(csi.Config{
-		Endpoint: o.endpoint, DriverName: o.driverName, Version: buildVersion(), NodeID: o.nodeID,
-		Volumes: volumes, TokensInContext: cluster.TokensInContext, Rejected: meter.Rejected, Log: log,
-	})
-	if err != nil {
-		return err
-	}
-	return parts{o, volumes, server, cluster, log}.serve(ctx)
+	return nil
 }
 
 // parts are what runs side by side.
@@ -119,6 +96,53 @@ type parts struct {
 	server  *csi.Server
 	cluster *kube.Cluster
 	log     *slog.Logger
+}
+
+func assemble(o *options, source *provider.Client, log *slog.Logger) (*parts, error) {
+	config, err := o.kubeConfig()
+	if err != nil {
+		return nil, fmt.Errorf("find the API server: %w", err)
+	}
+	cluster, err := kube.New(kube.Config{API: config, Node: o.nodeID, DriverName: o.driverName, UserAgent: userAgent()})
+	if err != nil {
+		return nil, err
+	}
+	meter, err := metrics.New(ctrlmetrics.Registry)
+	if err != nil {
+		return nil, fmt.Errorf("register metrics: %w", err)
+	}
+	volumes, err := newVolumes(o, rotation.Config{Source: source, Cluster: cluster, Meter: meter, AllowOverrides: o.allowOverrides, Log: log}, meter)
+	if err != nil {
+		return nil, err
+	}
+	server, err := csi.New(csi.Config{
+		Endpoint: o.endpoint, DriverName: o.driverName, Version: buildVersion(), NodeID: o.nodeID,
+		Volumes: volumes, TokensInContext: cluster.TokensInContext, Rejected: meter.Rejected, Log: log,
+	})
+	if err != nil {
+		return nil, err
+	}
+	return &parts{o, volumes, server, cluster, log}, nil
+}
+
+// newVolumes returns the volumes of this node, those of an earlier process among them.
+func newVolumes(o *options, cfg rotation.Config, meter *metrics.Volumes) (*rotation.Volumes, error) {
+	files, err := tmpfs.New(tmpfs.Config{
+		Driver: o.driverName, Pods: o.podsDir, Staging: stagingDir(o.endpoint),
+		MaxVolume: o.maxVolumeBytes, MaxNode: o.maxNodeBytes, Log: cfg.Log,
+	})
+	if err != nil {
+		return nil, err
+	}
+	cfg.Files, cfg.Notes = files, files
+	volumes, err := rotation.New(cfg)
+	if err != nil {
+		return nil, err
+	}
+	if err := volumes.Scan(); err != nil { // a volume that cannot be read must not stop the others
+		cfg.Log.Warn("look for volumes of an earlier process", slog.String("err", err.Error()))
+	}
+	return volumes, meter.Gauge(volumes.Count, files.Bytes)
 }
 
 func (p parts) serve(ctx context.Context) error {

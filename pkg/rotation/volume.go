@@ -98,12 +98,16 @@ type Files interface {
 	// Replace makes the target hold exactly g, memory included; on an error it holds
 	// what it held. Changed says whether pods see a difference.
 	Replace(target string, g Generation) (changed bool, err error)
+	// Remove unmounts and removes the target. It succeeds if nothing is there.
+	Remove(target string) error
+}
+
+// Notes keeps what volumes remember.
+type Notes interface {
 	// Remember replaces the memory of the generation that is mounted.
 	Remember(target string, memory []byte) error
 	// Scan finds the volumes that are mounted on this node.
 	Scan() ([]Found, error)
-	// Remove unmounts and removes the target. It succeeds if nothing is there.
-	Remove(target string) error
 }
 
 // Meter counts. Provider is empty until the class is known.

@@ -33,6 +33,7 @@ type Config struct {
 	Source  Source
 	Cluster Cluster
 	Files   Files
+	Notes   Notes
 	Meter   Meter
 	// AllowOverrides lets a pod's volume attributes override class parameters.
 	AllowOverrides bool
@@ -70,8 +71,8 @@ type call struct {
 // New returns Volumes; nothing is recorded until Run.
 func New(cfg Config) (*Volumes, error) {
 	switch {
-	case cfg.Source == nil, cfg.Cluster == nil, cfg.Files == nil, cfg.Meter == nil:
-		return nil, errors.New("source, cluster, files and meter are required")
+	case cfg.Source == nil, cfg.Cluster == nil, cfg.Files == nil, cfg.Notes == nil, cfg.Meter == nil:
+		return nil, errors.New("source, cluster, files, notes and meter are required")
 	case cfg.Log == nil:
 		return nil, errors.New("log is required")
 	}
@@ -81,7 +82,7 @@ func New(cfg Config) (*Volumes, error) {
 // Scan finds what an earlier process mounted, before calls are answered, and goes
 // on with what that one left undone.
 func (r *Volumes) Scan() error {
-	all, err := r.cfg.Files.Scan()
+	all, err := r.cfg.Notes.Scan()
 	for _, f := range all {
 		if f.State != Complete {
 			continue
@@ -214,7 +215,7 @@ func (r *Volumes) recorded(ctx context.Context, s Snapshot) {
 	text, err := k.memory.encode()
 	r.mu.Unlock()
 	if err == nil {
-		err = r.cfg.Files.Remember(s.Target, text)
+		err = r.cfg.Notes.Remember(s.Target, text)
 	}
 	if err != nil {
 		r.cfg.Log.LogAttrs(ctx, slog.LevelWarn, "note that a volume is recorded", slog.String("volume", string(s.Volume)), slog.String("err", err.Error()))

@@ -131,7 +131,7 @@ func newWorld() *world {
 
 func (w *world) volumes(t *testing.T, more ...func(*rotation.Config)) *rotation.Volumes {
 	t.Helper()
-	cfg := rotation.Config{Source: w, Cluster: w, Files: w, Meter: w, Log: slog.New(slog.DiscardHandler)}
+	cfg := rotation.Config{Source: w, Cluster: w, Files: w, Notes: w, Meter: w, Log: slog.New(slog.DiscardHandler)}
 	for _, m := range more {
 		m(&cfg)
 	}

@@ -22,7 +22,7 @@ func TestLookupsAreShared(t *testing.T) {
 			requests.Add(1)
 			begun := state.Load()
 			time.Sleep(time.Second)
-			return rotation.Class{Generation: begun}, nil
+			return rotation.Class{Generation: begun}, t.Context().Err()
 		}
 		var group sync.WaitGroup
 		for i := range 100 {

@@ -8,12 +8,11 @@ import (
 	"math/rand/v2"
 	"time"
 
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/watch"
 	watchtools "k8s.io/client-go/tools/watch"
 	"sigs.k8s.io/controller-runtime/pkg/client"
-
-	apierrors "k8s.io/apimachinery/pkg/api/errors"
 
 	v1 "github.com/strongroom/strongroom/api/v1"
 	"github.com/strongroom/strongroom/pkg/rotation"
@@ -37,11 +36,11 @@ type Users interface {
 // has when it was away for long, the classes in use are read again.
 func (c *Cluster) Watch(ctx context.Context, users Users, log *slog.Logger) error {
 	wait := firstRetry
-	for first := true; ctx.Err() == nil; first = false {
+	for first := true; ; first = false {
 		start := time.Now()
 		err := c.watchOnce(ctx, users, !first)
 		if ctx.Err() != nil {
-			break
+			return nil //nolint:nilerr // told to stop
 		}
 		log.LogAttrs(ctx, slog.LevelWarn, "watch classes: will start again", slog.String("err", err.Error()))
 		if time.Since(start) > lastRetry {
@@ -50,7 +49,6 @@ func (c *Cluster) Watch(ctx context.Context, users Users, log *slog.Logger) erro
 		pause(ctx, wait+rand.N(wait)) //nolint:gosec // jitter needs no secrecy
 		wait = min(2*wait, lastRetry)
 	}
-	return nil
 }
 
 // watchOnce watches from now on until that is no longer possible.

@@ -63,7 +63,7 @@ func replace(root *os.Root, g rotation.Generation) (changed bool, err error) {
 		return false, err
 	}
 	if old != "" && same(root, g) {
-		if err := prune(root, g.Files); err != nil { // links that a crash left behind
+		if err = prune(root, g.Files); err != nil { // links that a crash left behind
 			return false, err
 		}
 		return false, remember(root, old, g.Memory)

@@ -33,7 +33,10 @@ type Volumes struct {
 	swaps  sync.Once   // to say that secrets may be swapped out
 }
 
-var _ rotation.Files = (*Volumes)(nil)
+var (
+	_ rotation.Files = (*Volumes)(nil)
+	_ rotation.Notes = (*Volumes)(nil)
+)
 
 // New returns Volumes. What is mounted already counts once Scan has found it.
 func New(cfg Config) (*Volumes, error) {

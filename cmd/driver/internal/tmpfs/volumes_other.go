@@ -29,13 +29,13 @@ func (*Volumes) Look(string) (rotation.Found, error) { return rotation.Found{}, 
 // Replace implements [rotation.Files].
 func (*Volumes) Replace(string, rotation.Generation) (bool, error) { return false, errUnsupported }
 
-// Remember implements [rotation.Files].
+// Remember implements [rotation.Notes].
 func (*Volumes) Remember(string, []byte) error { return errUnsupported }
 
 // Remove implements [rotation.Files].
 func (*Volumes) Remove(string) error { return errUnsupported }
 
-// Scan implements [rotation.Files].
+// Scan implements [rotation.Notes].
 func (*Volumes) Scan() ([]rotation.Found, error) { return nil, errUnsupported }
 
 func remember(*os.Root, string, []byte) error { return nil }
