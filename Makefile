@@ -5,6 +5,7 @@ SHELL := /bin/bash
 
 ARCH ?= $(shell go env GOARCH)
 TAG ?= dev
+FUZZTIME ?= 30s
 BIN := bin/linux
 IMAGES := driver provider-vault fakeprovider
 TOOLS := $(CURDIR)/bin/tools
@@ -22,7 +23,7 @@ help: ## explain the targets
 	@echo 'make TARGET, where TARGET is one of'
 	@sed -n 's/^\([a-z0-9-]*\):.*## \(.*\)/\1\t\2/p' $(MAKEFILE_LIST) | while IFS=$$'\t' read -r name text; do printf '  %-10s %s\n' "$$name" "$$text"; done
 	@echo 'Variables: ARCH (of binaries and images, $(ARCH)), TAG (of images, $(TAG)), KEEP=1 (make demo leaves everything running),'
-	@echo 'KUBECONFIG (make e2e and make demo use that cluster instead of one of their own).'
+	@echo 'FUZZTIME (of each target of make fuzz, $(FUZZTIME)), KUBECONFIG (make e2e and make demo use that cluster instead of one of their own).'
 
 ##### build
 
@@ -87,8 +88,13 @@ test: ## everything: check, root tests, generated files, tools, then bats on a r
 	@test/step 'linters' $(MAKE) --no-print-directory lint
 	@test/step 'known vulnerabilities' test/vulnerabilities
 	@test/step 'tests of the test ground' test/unit ground test -tags node ./...
+	@test/step 'attack' $(MAKE) --no-print-directory attack
 	@$(MAKE) --no-print-directory e2e
 	@echo; echo 'Results:'; cat bin/results
+
+.PHONY: fuzz
+fuzz: ## run every fuzz target of the repository, FUZZTIME each
+	@test/step 'fuzz targets' env FUZZTIME=$(FUZZTIME) test/fuzz
 
 .PHONY: tidy-check
 tidy-check:
@@ -109,6 +115,12 @@ ground: ## build Kubernetes and Vault into the cache, 20 minutes the first time
 demo: ## show a pod that reads its secret from a real Vault; KEEP=1 leaves it running
 	@test/step 'images' $(MAKE) --no-print-directory images
 	@test/step 'demo' test/demo.sh
+
+.PHONY: attack
+attack: build $(TOOLS)/.built ## kill the driver at every system call and at random; ATTACK_LONG=1 for more, ATTACK_RANDOM=N kills
+	@rm -f bin/attack.log
+	@ATTACK_LOG=$(CURDIR)/bin/attack.log test/unit attack test -tags attack -count 1 -timeout 60m ./attack
+	@grep -E 'points, killed at|kills within' bin/attack.log; echo "each point: bin/attack.log, $$(grep -c ': killed at' bin/attack.log) lines"
 
 .PHONY: bench
 bench: build ## rates, latencies and memory of the driver beside the aims; BENCH='-volumes 300 -rounds 5'

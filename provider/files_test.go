@@ -63,22 +63,3 @@ func files(paths ...string) []File {
 	}
 	return out
 }
-
-func FuzzCheckFiles(f *testing.F) {
-	f.Add("a/b", "a")
-	f.Add("..", "../x")
-	f.Add("a//b", ".")
-	f.Fuzz(func(t *testing.T, a, b string) {
-		if CheckFiles(files(a, b)) != nil {
-			return
-		}
-		for _, p := range []string{a, b} {
-			if !fs.ValidPath(p) && strings.ToValidUTF8(p, "") == p || p == "." || strings.HasPrefix(p, "..") {
-				t.Errorf("%q passed", p)
-			}
-		}
-		if a == b || strings.HasPrefix(a, b+"/") || strings.HasPrefix(b, a+"/") {
-			t.Errorf("%q and %q passed", a, b)
-		}
-	})
-}

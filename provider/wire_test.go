@@ -233,11 +233,3 @@ func TestSecretIsNeverShown(t *testing.T) {
 		}
 	}
 }
-
-func FuzzDecodeRequest(f *testing.F) {
-	f.Add(`{"a":"b"}`, "null", "420")
-	f.Add(`{"csi.storage.k8s.io/serviceAccount.tokens":"{\"v\":{\"token\":\"t\"}}"}`, `{"a":"b"}`, "0")
-	f.Fuzz(func(_ *testing.T, attributes, secrets, permission string) {
-		_, _ = decodeRequest(&v1alpha1.MountRequest{Attributes: attributes, Secrets: secrets, Permission: permission})
-	})
-}
