@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"sync"
 	"sync/atomic"
@@ -15,9 +16,9 @@ import (
 	"testing"
 	"time"
 
+	v1 "github.com/strongroom/strongroom/api/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
-	v1 "github.com/strongroom/strongroom/api/v1"
 	"github.com/strongroom/strongroom/test/internal/stand"
 )
 
@@ -171,9 +172,12 @@ func (l *lane) leave(t *testing.T) {
 	}
 }
 
-// restart starts a driver where the last one was killed.
+// restart starts a driver in place of the last one.
 func (l *lane) restart(t *testing.T) {
 	t.Helper()
+	if l.driver != nil && !l.driver.Ended() {
+		l.kill(t)
+	}
 	d, err := stand.StartDriver(t.Context(), l.config)
 	if err != nil {
 		t.Fatal(err)
@@ -199,12 +203,9 @@ func (l *lane) is(t *testing.T, v stand.Volume, want ...stand.State) stand.State
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, w := range want {
-		if got == w {
-			return got
-		}
+	if !slices.Contains(want, got) {
+		t.Errorf("the volume of pod %s is %q, want %q", v.Pod, got, want)
 	}
-	t.Errorf("the volume of pod %s is %q, want %q", v.Pod, got, want)
 	return got
 }
 

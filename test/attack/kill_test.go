@@ -10,6 +10,9 @@ import (
 	"testing"
 	"time"
 
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+
 	"github.com/strongroom/strongroom/test/internal/stand"
 	"github.com/strongroom/strongroom/test/internal/trace"
 )
@@ -18,6 +21,7 @@ import (
 const callTimeout = 30 * time.Second
 
 const (
+	deletedMeanwhile = "publish, and the pod is deleted meanwhile"
 	// rehearsals show which points there are.
 	rehearsals = 2
 	// tries are made to reach a point: a few calls are not made in every run.
@@ -31,6 +35,8 @@ type window struct {
 	// before brings the volume into the state in which the call is made.
 	before func(t *testing.T, l *lane, v stand.Volume)
 	call   func(ctx context.Context, l *lane, v stand.Volume) error
+	// answered is the state in which an answer with OK leaves it.
+	answered stand.State
 	// between are the states in which the volume may be until the call is repeated.
 	between []stand.State
 	// after repeats the call as kubelet does, and checks what it promises.
@@ -40,6 +46,14 @@ type window struct {
 func windows() []window {
 	publish := func(ctx context.Context, l *lane, v stand.Volume) error { return l.driver.Publish(ctx, v) }
 	unpublish := func(ctx context.Context, l *lane, v stand.Volume) error { return l.driver.Unpublish(ctx, v) }
+	// A record may be noted in the volume meanwhile; TestAtOnce is about that.
+	insistent := func(ctx context.Context, l *lane, v stand.Volume) error {
+		err := publish(ctx, l, v)
+		for status.Code(err) == codes.Aborted {
+			err = publish(ctx, l, v)
+		}
+		return err
+	}
 	mounted := func(t *testing.T, l *lane, v stand.Volume) {
 		l.publish(t, v)
 		l.recorded(t, v)
@@ -49,13 +63,21 @@ func windows() []window {
 		l.recorded(t, v)
 		l.unpublish(t, v)
 	}
+	gone := func(t *testing.T, l *lane, v stand.Volume) { l.unpublish(t, v) }
+	either := []stand.State{stand.Nothing, stand.Whole}
 	return []window{
-		{"publish", prepare, publish, []stand.State{stand.Nothing, stand.Whole}, wholeAgain},
-		{"republish", mounted, publish, []stand.State{stand.Whole}, wholeAgain},
-		{"unpublish", mounted, unpublish, []stand.State{stand.Nothing, stand.Whole}, func(t *testing.T, l *lane, v stand.Volume) { l.unpublish(t, v) }},
-		{"publish, and the pod is deleted meanwhile", prepare, publish, []stand.State{stand.Nothing, stand.Whole},
-			func(t *testing.T, l *lane, v stand.Volume) { l.unpublish(t, v) }},
+		{"publish", prepare, publish, stand.Whole, either, wholeAgain},
+		{deletedMeanwhile, prepare, publish, stand.Whole, either, gone},
+		{"publish over an empty tmpfs", unfilled, publish, stand.Whole, []stand.State{stand.Unfilled, stand.Whole}, wholeAgain},
+		{"republish", mounted, insistent, stand.Whole, []stand.State{stand.Whole}, wholeAgain},
+		{"unpublish", mounted, unpublish, stand.Nothing, either, gone},
 	}
+}
+
+func unfilled(t *testing.T, l *lane, v stand.Volume) {
+	t.Helper()
+	prepare(t, l, v)
+	emptyMount(t, v.Target())
 }
 
 func prepare(t *testing.T, _ *lane, v stand.Volume) {
@@ -71,8 +93,8 @@ func prepare(t *testing.T, _ *lane, v stand.Volume) {
 func TestEverySystemCall(t *testing.T) {
 	bothWays(t, func(t *testing.T, l *lane) {
 		for _, w := range windows() {
-			if w.name == "publish, and the pod is deleted meanwhile" && os.Getenv("ATTACK_LONG") == "" {
-				continue // a random kill does it, too
+			if w.name == deletedMeanwhile && os.Getenv("ATTACK_LONG") == "" {
+				continue // TestRandomInstants does it for a sample
 			}
 			t.Run(w.name, func(t *testing.T) { w.attack(t, l) })
 		}
@@ -93,14 +115,8 @@ func (w window) attack(t *testing.T, l *lane) {
 	note := notes(t)
 	reached := 0
 	for p, times := range seen {
-		result := trace.Result{}
-		for range tries {
-			if result = w.strike(t, l, func(at trace.Point) bool { return at == p }); result.Killed {
-				break
-			}
-		}
 		switch {
-		case result.Killed:
+		case w.reach(t, l, p):
 			reached++
 			note("%s: killed at %s", w.name, p)
 		case times == rehearsals && onVolume(p):
@@ -116,6 +132,20 @@ func (w window) attack(t *testing.T, l *lane) {
 	if reached == 0 {
 		t.Error("no point was reached")
 	}
+}
+
+// reach kills the driver at a point.
+func (w window) reach(t *testing.T, l *lane, p trace.Point) bool {
+	t.Helper()
+	for range tries {
+		if w.strike(t, l, func(at trace.Point) bool { return at == p }).Killed {
+			return true
+		}
+		if !onVolume(p) {
+			break
+		}
+	}
+	return false
 }
 
 // onVolume says whether a call works on a volume; the others are on connections and
@@ -150,8 +180,8 @@ func (w window) strike(t *testing.T, l *lane, at func(trace.Point) bool) trace.R
 		t.Fatalf("%s: %v; the driver's log ends with\n%s", w.name, err, l.driver.Log())
 	}
 	state := l.is(t, v, w.between...)
-	if err == nil && w.name == "publish" && state != stand.Whole {
-		t.Errorf("publish was answered with OK, and the volume is %q", state)
+	if err == nil && w.answered != state {
+		t.Errorf("%s was answered with OK, and the volume is %q", w.name, state)
 	}
 	l.restart(t)
 	w.after(t, l, v)

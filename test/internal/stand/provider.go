@@ -80,35 +80,31 @@ func (p *Provider) Tell(ctx context.Context, method, path string) (string, error
 // Put gives the provider an object.
 func (p *Provider) Put(ctx context.Context, name, contents string) error {
 	query := url.Values{"name": {name}, "version": {"v1"}}
-	return ask(ctx, http.MethodPut, p.control+"/object?"+query.Encode(), contents, nil)
+	_, err := ask(ctx, http.MethodPut, p.control+"/object?"+query.Encode(), contents)
+	return err
 }
 
 // Page returns what an address serves.
-func Page(ctx context.Context, method, url string) (body string, err error) {
-	err = ask(ctx, method, url, "", &body)
-	return body, err
+func Page(ctx context.Context, method, url string) (string, error) {
+	return ask(ctx, method, url, "")
 }
 
-// ask sends a body, and stores that of the answer if answer is not nil.
-func ask(ctx context.Context, method, url, body string, answer *string) error {
+func ask(ctx context.Context, method, url, body string) (string, error) {
 	request, err := http.NewRequestWithContext(ctx, method, url, strings.NewReader(body))
 	if err != nil {
-		return err
+		return "", err
 	}
 	resp, err := http.DefaultClient.Do(request)
 	if err != nil {
-		return fmt.Errorf("ask %s: %w", url, err)
+		return "", fmt.Errorf("ask %s: %w", url, err)
 	}
 	defer func() { _ = resp.Body.Close() }()
 	data, err := io.ReadAll(resp.Body)
 	if err != nil {
-		return fmt.Errorf("ask %s: %w", url, err)
+		return "", fmt.Errorf("ask %s: %w", url, err)
 	}
 	if resp.StatusCode != http.StatusOK {
-		return fmt.Errorf("ask %s: %s: %s", url, resp.Status, data)
+		return "", fmt.Errorf("ask %s: %s: %s", url, resp.Status, data)
 	}
-	if answer != nil {
-		*answer = string(data)
-	}
-	return nil
+	return string(data), nil
 }

@@ -144,7 +144,9 @@ func (n Node) Remove() error {
 	return os.RemoveAll(n.Dir)
 }
 
+// Socket is the path of the CSI socket.
+func (n Node) Socket() string { return filepath.Join(n.Dir, "csi.sock") }
+
 func (n Node) pods() string       { return filepath.Join(n.Dir, "pods") }
 func (n Node) providers() string  { return filepath.Join(n.Dir, "providers") }
-func (n Node) Socket() string     { return filepath.Join(n.Dir, "csi.sock") }
 func (n Node) kubeconfig() string { return filepath.Join(n.Dir, "kubeconfig") }

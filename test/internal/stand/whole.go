@@ -21,6 +21,8 @@ type State string
 const (
 	Nothing State = "nothing"
 	Whole   State = "whole"
+	// Unfilled is a tmpfs without content, as the upstream driver leaves it behind.
+	Unfilled State = "unfilled"
 )
 
 // Look says what is at the volume's target, as somebody sees it who only looks.
@@ -43,8 +45,11 @@ func (v Volume) Look(files Files) (State, error) {
 	case mine[0].Target != v.Target() || mine[0].Type != "tmpfs":
 		return State(fmt.Sprintf("mounted: %v", mine[0])), nil
 	}
-	if err := v.check(files); err != nil {
-		return State(err.Error()), nil
+	if _, err := os.Lstat(filepath.Join(v.Target(), "..data")); errors.Is(err, fs.ErrNotExist) {
+		return Unfilled, nil
+	}
+	if difference := v.check(files); difference != nil {
+		return State(difference.Error()), nil //nolint:nilerr // it is the state
 	}
 	return Whole, nil
 }

@@ -92,15 +92,8 @@ func (t *Trace) seize() error {
 				continue
 			}
 			seized[tid], fresh = true, true
-			err = ptrace(unix.PTRACE_SEIZE, tid, 0, options)
-			if errors.Is(err, unix.EPERM) && tracedBy(tid) {
-				continue // a new thread of a seized one
-			}
-			if err != nil && !errors.Is(err, unix.ESRCH) {
+			if err := seizeThread(tid); err != nil && !errors.Is(err, unix.ESRCH) {
 				return fmt.Errorf("seize thread %d: %w", tid, err)
-			}
-			if err := ptrace(unix.PTRACE_INTERRUPT, tid, 0, 0); err != nil && !errors.Is(err, unix.ESRCH) {
-				return fmt.Errorf("interrupt thread %d: %w", tid, err)
 			}
 		}
 	}
@@ -108,6 +101,17 @@ func (t *Trace) seize() error {
 		return fmt.Errorf("seize process %d: it is gone", t.pid)
 	}
 	return nil
+}
+
+func seizeThread(tid int) error {
+	err := ptrace(unix.PTRACE_SEIZE, tid, 0, options)
+	if errors.Is(err, unix.EPERM) && tracedBy(tid) {
+		return nil // a new thread of a seized one
+	}
+	if err != nil {
+		return err
+	}
+	return ptrace(unix.PTRACE_INTERRUPT, tid, 0, 0)
 }
 
 func tracedBy(tid int) bool {
@@ -214,7 +218,7 @@ type callInfo struct {
 
 func syscallInfo(tid int) (info callInfo, err error) {
 	_, _, errno := unix.RawSyscall6(unix.SYS_PTRACE, unix.PTRACE_GET_SYSCALL_INFO, uintptr(tid),
-		unsafe.Sizeof(info), uintptr(unsafe.Pointer(&info)), 0, 0)
+		unsafe.Sizeof(info), uintptr(unsafe.Pointer(&info)), 0, 0) //nolint:gosec // G103: how ptrace takes it
 	if errno != 0 {
 		return info, errno
 	}
