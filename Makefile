@@ -88,6 +88,7 @@ test: ## everything: check, root tests, generated files, tools, then bats on a r
 	@test/step 'linters' $(MAKE) --no-print-directory lint
 	@test/step 'known vulnerabilities' test/vulnerabilities
 	@test/step 'tests of the test ground' test/unit ground test -tags node ./...
+	@test/step 'CSI conformance' $(MAKE) --no-print-directory sanity
 	@test/step 'attack' $(MAKE) --no-print-directory attack
 	@$(MAKE) --no-print-directory e2e
 	@echo; echo 'Results:'; cat bin/results
@@ -121,6 +122,10 @@ attack: build $(TOOLS)/.built ## kill the driver at every system call and at ran
 	@rm -f bin/attack.log
 	@ATTACK_LOG=$(CURDIR)/bin/attack.log test/unit attack test -tags attack -count 1 -timeout 60m ./attack
 	@grep -E 'points, killed at|kills within' bin/attack.log; echo "each point: bin/attack.log, $$(grep -c ': killed at' bin/attack.log) lines"
+
+.PHONY: sanity
+sanity: build $(TOOLS)/.built ## the conformance suite of CSI against the driver
+	@test/unit sanity test -tags sanity -count 1 ./sanity
 
 .PHONY: bench
 bench: build ## rates, latencies and memory of the driver beside the aims; BENCH='-volumes 300 -rounds 5'

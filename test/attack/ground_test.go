@@ -68,14 +68,14 @@ func files() stand.Files {
 // ground is what all tests share.
 type ground struct {
 	cluster *stand.Cluster
-	binary  stand.Binary
+	binary  string
 	nodes   atomic.Int32
 }
 
 // the ground is started by the first test and ends with the namespaces.
 var the = sync.OnceValues(func() (*ground, error) { //nolint:gochecknoglobals // one for all tests
 	ctx := context.Background()
-	binary, err := stand.Released(ctx, filepath.Join(root, "bin/linux/driver"))
+	binary, err := stand.Released(filepath.Join(root, "bin/linux/driver"))
 	if err != nil {
 		return nil, err
 	}

@@ -24,7 +24,7 @@ type bench struct {
 	options
 
 	cluster  *stand.Cluster
-	binary   stand.Binary
+	binary   string
 	node     stand.Node
 	provider *stand.Provider
 }
@@ -42,7 +42,7 @@ func newBench(ctx context.Context, o options) (*bench, error) {
 }
 
 func (b *bench) furnish(ctx context.Context) (err error) {
-	if b.binary, err = stand.Released(ctx, b.driver); err != nil {
+	if b.binary, err = stand.Released(b.driver); err != nil {
 		return err
 	}
 	if b.node, err = b.cluster.NewNode("bench"); err != nil {

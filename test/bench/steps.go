@@ -137,7 +137,7 @@ func (b *bench) republishCounted(ctx context.Context, d *stand.Driver, inFlight 
 
 // queue publishes once more, while it looks at the driver's metrics all the time.
 func (b *bench) queue(ctx context.Context, f *figures) error {
-	gauge := regexp.MustCompile(`(?m)^(strongroom_\w*(?:queue|backlog|pending|waiting|unrecorded)\w*)(?:\{[^}]*\})? ([0-9.e+]+)$`)
+	gauge := regexp.MustCompile(`(?m)^(strongroom_\w+\{[^}]*state="unrecorded"[^}]*\}) ([0-9.e+]+)$`)
 	return b.with(ctx, func(d *stand.Driver) error {
 		looking, stop := context.WithCancel(ctx)
 		done := make(chan struct{})

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"net"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -16,33 +15,23 @@ import (
 	"google.golang.org/grpc/credentials/insecure"
 )
 
-// Binary is a released driver.
-type Binary struct {
-	path       string
-	kubeletDir bool // it has that flag, which older ones lack
-}
-
 // Released takes a copy of a driver, so that a build meanwhile changes nothing.
-func Released(ctx context.Context, path string) (Binary, error) {
-	b := Binary{path: filepath.Join(Memory, "driver")}
+func Released(path string) (string, error) {
 	data, err := os.ReadFile(path)
+	own := filepath.Join(Memory, "driver")
 	if err == nil {
-		err = os.WriteFile(b.path, data, 0o700) //nolint:gosec // G306: a program
+		err = os.WriteFile(own, data, 0o700) //nolint:gosec // G306: a program
 	}
 	if err != nil {
-		return b, fmt.Errorf("copy the driver: %w", err)
+		return "", fmt.Errorf("copy the driver: %w", err)
 	}
-	help, _ := exec.CommandContext(ctx, b.path, "-h").CombinedOutput()
-	if !strings.Contains(string(help), "-drivername") {
-		return b, fmt.Errorf("ask %s for its flags: %s", path, help)
-	}
-	b.kubeletDir = strings.Contains(string(help), "\n  -kubelet-dir ")
-	return b, nil
+	return own, nil
 }
 
 // DriverConfig configures a driver.
 type DriverConfig struct {
-	Binary Binary
+	// Binary is the driver, of which Released made a copy.
+	Binary string
 	Node   Node
 	// Flags are added to those that the stand needs.
 	Flags []string
@@ -63,11 +52,8 @@ type Driver struct {
 func StartDriver(ctx context.Context, cfg DriverConfig) (*Driver, error) {
 	n := cfg.Node
 	args := append([]string{}, cfg.Before...)
-	args = append(args, cfg.Binary.path, "--endpoint=unix://"+n.Socket(), "--nodeid=n1", "--kubeconfig="+n.kubeconfig(),
-		"--provider-volume="+n.providers(), "--additional-provider-volume-paths=", "--health-addr=", "--metrics-addr="+cfg.MetricsAddr)
-	if cfg.Binary.kubeletDir {
-		args = append(args, "--kubelet-dir="+n.Dir)
-	}
+	args = append(args, cfg.Binary, "--endpoint=unix://"+n.Socket(), "--nodeid=n1", "--kubeconfig="+n.kubeconfig(),
+		"--provider-volume="+n.providers(), "--additional-provider-volume-paths=", "--kubelet-pods-dir="+n.pods(), "--health-addr=", "--metrics-addr="+cfg.MetricsAddr)
 	p, err := start(append(args, cfg.Flags...), n.Dir+"/driver.log")
 	if err != nil {
 		return nil, err
@@ -101,6 +87,9 @@ func (d *Driver) connect(ctx context.Context, socket string) error {
 
 // Close ends the connection; the driver goes on.
 func (d *Driver) Close() error { return d.conn.Close() }
+
+// Identity asks the driver who it is.
+func (d *Driver) Identity() csi.IdentityClient { return csi.NewIdentityClient(d.conn) }
 
 // Publish calls as kubelet does.
 func (d *Driver) Publish(ctx context.Context, v Volume) error {

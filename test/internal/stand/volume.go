@@ -88,16 +88,21 @@ func (v Volume) request() *csi.NodePublishVolumeRequest {
 			AccessType: &csi.VolumeCapability_Mount{Mount: &csi.VolumeCapability_MountVolume{VolumeMountGroup: v.Group}},
 			AccessMode: &csi.VolumeCapability_AccessMode{Mode: csi.VolumeCapability_AccessMode_SINGLE_NODE_WRITER},
 		},
-		VolumeContext: map[string]string{
-			"secretProviderClass":                    v.Class,
-			"csi.storage.k8s.io/pod.name":            v.Pod,
-			"csi.storage.k8s.io/pod.namespace":       v.Namespace,
-			"csi.storage.k8s.io/pod.uid":             v.UID(),
-			"csi.storage.k8s.io/serviceAccount.name": "default",
-			"csi.storage.k8s.io/ephemeral":           "true",
-			"csi.storage.k8s.io/serviceAccount.tokens": `{"vault":{"token":"` + strings.Repeat("t", 900) +
-				`","expirationTimestamp":"2099-01-01T00:00:00Z"}}`,
-		},
+		VolumeContext: v.Context(),
+	}
+}
+
+// Context is the volume context that kubelet makes.
+func (v Volume) Context() map[string]string {
+	return map[string]string{
+		"secretProviderClass":                    v.Class,
+		"csi.storage.k8s.io/pod.name":            v.Pod,
+		"csi.storage.k8s.io/pod.namespace":       v.Namespace,
+		"csi.storage.k8s.io/pod.uid":             v.UID(),
+		"csi.storage.k8s.io/serviceAccount.name": "default",
+		"csi.storage.k8s.io/ephemeral":           "true",
+		"csi.storage.k8s.io/serviceAccount.tokens": `{"vault":{"token":"` + strings.Repeat("t", 900) +
+			`","expirationTimestamp":"2099-01-01T00:00:00Z"}}`,
 	}
 }
 
