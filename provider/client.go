@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -138,6 +139,24 @@ func (c *Client) Close() error {
 	c.mu.Unlock()
 	c.asking.Wait()
 	return nil
+}
+
+// Silent lists the providers that were there once and whose sockets nobody answers
+// now, sorted.
+func (c *Client) Silent(ctx context.Context) []string {
+	c.mu.Lock()
+	names := slices.Sorted(maps.Keys(c.links))
+	c.mu.Unlock()
+	return slices.DeleteFunc(names, func(name string) bool { return c.answers(ctx, name) })
+}
+
+func (c *Client) answers(ctx context.Context, name string) bool {
+	for _, dir := range c.cfg.Dirs {
+		if conn, err := dialSocket(ctx, socketPath(dir, name)); err == nil {
+			return conn.Close() == nil
+		}
+	}
+	return false
 }
 
 // spawn runs f beside the caller, for Close to wait for.

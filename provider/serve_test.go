@@ -11,6 +11,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -238,7 +239,13 @@ func TestProviderComesGoesAndMoves(t *testing.T) {
 		eventually(t, func() error { // a try may still meet the connection that just broke
 			return asked(c, fmt.Sprint(i))
 		})
+		if got := c.Silent(t.Context()); len(got) > 0 {
+			t.Errorf("silent: %q", got)
+		}
 		stop()
+	}
+	if got := c.Silent(t.Context()); !slices.Equal(got, []string{"acme"}) {
+		t.Errorf("silent: %q", got)
 	}
 	if _, err = ask(c, "acme"); err == nil || provider.KindOf(err) != provider.Unavailable {
 		t.Errorf("after the provider has gone: %v (%v)", err, provider.KindOf(err))

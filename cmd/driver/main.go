@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/signal"
 	"runtime/debug"
+	"strings"
 	"syscall"
 
 	"golang.org/x/sync/errgroup"
@@ -92,6 +93,7 @@ func reduce(log *slog.Logger) error {
 type parts struct {
 	*options
 
+	source  *provider.Client
 	volumes *rotation.Volumes
 	server  *csi.Server
 	cluster *kube.Cluster
@@ -122,7 +124,7 @@ func assemble(o *options, source *provider.Client, log *slog.Logger) (*parts, er
 	if err != nil {
 		return nil, err
 	}
-	return &parts{o, volumes, server, cluster, log}, nil
+	return &parts{o, source, volumes, server, cluster, log}, nil
 }
 
 // newVolumes returns the volumes of this node, those of an earlier process among them.
@@ -162,7 +164,7 @@ func (p parts) serve(ctx context.Context) error {
 	})
 	group.Go(func() error { return p.volumes.Run(work) })
 	group.Go(func() error { return p.cluster.Watch(ctx, p.volumes, p.log) })
-	ready := []check{{"class lookup", p.cluster.Reachable}, {"republish", p.cluster.Republishes}}
+	ready := []check{{"class lookup", p.cluster.Reachable}, {"republish", p.cluster.Republishes}, {"providers", p.providers}}
 	if p.kubeletPath != "" {
 		registrar, err := registration.New(registration.Config{
 			Dir: p.registrationDir, DriverName: p.driverName, Endpoint: p.kubeletPath, Log: p.log,
@@ -182,4 +184,12 @@ func (p parts) serve(ctx context.Context) error {
 	}
 	p.log.Info("serving", slog.String("path", p.endpoint), slog.String("node", p.nodeID), slog.String("version", buildVersion()))
 	return group.Wait()
+}
+
+// providers returns an error that names providers which are known and do not answer.
+func (p parts) providers(ctx context.Context) error {
+	if silent := p.source.Silent(ctx); len(silent) > 0 {
+		return fmt.Errorf("nobody answers at the socket of %s", strings.Join(silent, ", "))
+	}
+	return nil
 }
