@@ -14,6 +14,14 @@ now() { date +%s%N; }
 seconds() { awk -v a="$1" -v b="$2" 'BEGIN {printf "%.2f", (b - a) / 1e9}'; }
 registered() { kubectl get csinodes -o jsonpath='{.items[*].spec.drivers[*].name}' | grep -q secrets-store.csi.k8s.io; }
 
+# A container that died before waits longer and longer: each kill is of a fresh pod.
+fresh_driver() {
+	replace_driver
+	eventually 60 driver_ready >/dev/null
+	eventually 60 page_ready >/dev/null
+}
+page_ready() { page "$(pods_of csi-secrets-store)" 9808 readyz; }
+
 kill_driver() { kill_on_node /secrets-store-csi; }
 replace_driver() { kubectl -n kube-system delete pod -l app=secrets-store-csi-driver --wait=false >/dev/null; }
 
@@ -46,6 +54,9 @@ node_pod
 echo '| | deregistered, s | until a new pod is ready, s |'
 echo '|---|---:|---:|'
 for how in kill_driver replace_driver; do
-	for n in $(seq "$rounds"); do round $how "$n" || exit 1; done
+	for n in $(seq "$rounds"); do
+		fresh_driver
+		round $how "$n" || exit 1
+	done
 done
 drop $ns
