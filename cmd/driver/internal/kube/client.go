@@ -57,7 +57,7 @@ func New(cfg Config) (*Cluster, error) {
 	if err != nil {
 		return nil, fmt.Errorf("make the API client: %w", err)
 	}
-	return &Cluster{client: c, node: cfg.Node, driverName: cfg.DriverName, lookups: newLookups()}, nil
+	return &Cluster{client: c, node: cfg.Node, driverName: cfg.DriverName, lookups: newLookups(), driver: newCSIDriver()}, nil
 }
 
 // Class returns a class of a namespace, as it is now.

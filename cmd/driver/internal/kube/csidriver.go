@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"sync"
 	"time"
 
 	storagev1 "k8s.io/api/storage/v1"
@@ -20,7 +19,7 @@ const (
 
 // csiDriver is what matters of the CSIDriver object.
 type csiDriver struct {
-	mu              sync.Mutex
+	turn            chan struct{} // holds a token while nobody asks
 	asked           time.Time
 	tokensInContext bool
 	republishes     bool
@@ -31,8 +30,10 @@ type csiDriver struct {
 // context. If it does not, what is there was written by the pod's author.
 func (c *Cluster) TokensInContext(ctx context.Context) (bool, error) {
 	d := &c.driver
-	d.mu.Lock()
-	defer d.mu.Unlock()
+	if err := d.take(ctx); err != nil {
+		return false, err
+	}
+	defer d.giveBack()
 	err := c.refresh(ctx, func() bool { return d.tokensInContext })
 	return d.tokensInContext, err
 }
@@ -41,8 +42,10 @@ func (c *Cluster) TokensInContext(ctx context.Context) (bool, error) {
 // bring fresh tokens and announce mounted volumes after a restart.
 func (c *Cluster) Republishes(ctx context.Context) error {
 	d := &c.driver
-	d.mu.Lock()
-	defer d.mu.Unlock()
+	if err := d.take(ctx); err != nil {
+		return err
+	}
+	defer d.giveBack()
 	if err := c.refresh(ctx, func() bool { return d.republishes }); err != nil {
 		return err
 	}
@@ -52,7 +55,25 @@ func (c *Cluster) Republishes(ctx context.Context) error {
 	return nil
 }
 
-// refresh asks again if the last answer is too old; it needs the lock.
+// take waits for the turn, but not longer than ctx holds.
+func (d *csiDriver) take(ctx context.Context) error {
+	select {
+	case <-d.turn:
+		return nil
+	case <-ctx.Done():
+		return fmt.Errorf("wait for the csidriver object: %w", ctx.Err())
+	}
+}
+
+func (d *csiDriver) giveBack() { d.turn <- struct{}{} }
+
+func newCSIDriver() csiDriver {
+	d := csiDriver{turn: make(chan struct{}, 1)}
+	d.giveBack()
+	return d
+}
+
+// refresh asks again if the last answer is too old; it needs the turn.
 func (c *Cluster) refresh(ctx context.Context, good func() bool) error {
 	d := &c.driver
 	holds := badFor

@@ -62,6 +62,8 @@ func (c *Cluster) watchOnce(ctx context.Context, users Users, gap bool) error {
 		return err
 	}
 	defer w.Stop()
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel() // the next watch reads again by itself
 	if gap { // changes of now on come by the watch; those before are looked up meanwhile
 		go c.readAgain(ctx, users)
 	}
