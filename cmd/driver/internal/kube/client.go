@@ -18,7 +18,7 @@ import (
 	"github.com/strongroom/strongroom/provider"
 )
 
-// requestTimeout bounds one request to the API server.
+// requestTimeout bounds one request to the API server, but for the watch.
 const requestTimeout = 15 * time.Second
 
 // Cluster reads classes and records what is mounted on one node.
@@ -29,6 +29,7 @@ type Cluster struct {
 	asked      atomic.Bool // a lookup has been answered
 	driver     csiDriver
 	lookups    *lookups
+	catchUp    time.Duration // over which used classes are read again after a gap in the watch
 }
 
 var _ rotation.Cluster = (*Cluster)(nil)
@@ -46,7 +47,6 @@ func New(cfg Config) (*Cluster, error) {
 	config := rest.CopyConfig(cfg.API)
 	config.UserAgent = cfg.UserAgent
 	config.QPS = -1 // the API server knows better: its priority and fairness
-	config.Timeout = requestTimeout
 	scheme := runtime.NewScheme()
 	for _, add := range []func(*runtime.Scheme) error{v1.AddToScheme, storagev1.AddToScheme} {
 		if err := add(scheme); err != nil {
@@ -57,7 +57,7 @@ func New(cfg Config) (*Cluster, error) {
 	if err != nil {
 		return nil, fmt.Errorf("make the API client: %w", err)
 	}
-	return &Cluster{client: c, node: cfg.Node, driverName: cfg.DriverName, lookups: newLookups(), driver: newCSIDriver()}, nil
+	return &Cluster{client: c, node: cfg.Node, driverName: cfg.DriverName, lookups: newLookups(), catchUp: time.Minute, driver: newCSIDriver()}, nil
 }
 
 // Class returns a class of a namespace, as it is now.
@@ -70,6 +70,8 @@ func (c *Cluster) Class(ctx context.Context, namespace, name string) (rotation.C
 }
 
 func (c *Cluster) get(ctx context.Context, name rotation.ClassName) (rotation.Class, error) {
+	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
+	defer cancel()
 	var class v1.SecretProviderClass
 	if err := c.client.Get(ctx, client.ObjectKey{Namespace: name.Namespace, Name: name.Name}, &class); err != nil {
 		return rotation.Class{}, err

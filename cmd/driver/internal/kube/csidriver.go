@@ -83,6 +83,8 @@ func (c *Cluster) refresh(ctx context.Context, good func() bool) error {
 	if !d.asked.IsZero() && time.Since(d.asked) < holds {
 		return d.err
 	}
+	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
+	defer cancel()
 	var object storagev1.CSIDriver
 	d.err = c.client.Get(ctx, client.ObjectKey{Name: c.driverName}, &object)
 	d.asked = time.Now()

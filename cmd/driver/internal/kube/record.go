@@ -32,6 +32,8 @@ const (
 // Record writes a SecretProviderClassPodStatus that says what is mounted. It writes
 // nothing if that is what the object says already.
 func (c *Cluster) Record(ctx context.Context, s rotation.Snapshot) error {
+	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
+	defer cancel()
 	name, fits := plainName(s)
 	if !fits {
 		return c.recordAs(ctx, hashedName(s), s)

@@ -20,7 +20,6 @@ import (
 
 // The pace of watching classes.
 const (
-	catchUp    = time.Minute // over which used classes are read again after a gap
 	firstRetry = time.Second
 	lastRetry  = time.Minute
 )
@@ -53,18 +52,18 @@ func (c *Cluster) Watch(ctx context.Context, users Users, log *slog.Logger) erro
 
 // watchOnce watches from now on until that is no longer possible.
 func (c *Cluster) watchOnce(ctx context.Context, users Users, gap bool) error {
-	list := classMetadata()
-	if err := c.client.List(ctx, list, client.Limit(1)); err != nil { // for the version alone
+	from, err := c.now(ctx)
+	if err != nil {
 		return fmt.Errorf("find where to start: %w", err)
 	}
-	w, err := watchtools.NewRetryWatcherWithContext(ctx, list.ResourceVersion, classWatcher{c.client})
+	w, err := watchtools.NewRetryWatcherWithContext(ctx, from, classWatcher{c.client})
 	if err != nil {
 		return err
 	}
 	defer w.Stop()
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel() // the next watch reads again by itself
-	if gap { // changes of now on come by the watch; those before are looked up meanwhile
+	if gap {       // changes of now on come by the watch; those before are looked up meanwhile
 		go c.readAgain(ctx, users)
 	}
 	for event := range w.ResultChan() {
@@ -74,6 +73,15 @@ func (c *Cluster) watchOnce(ctx context.Context, users Users, gap bool) error {
 		tell(users, event)
 	}
 	return errors.New("the watch ended")
+}
+
+// now is the version of all classes as they are; it reads one of them at most.
+func (c *Cluster) now(ctx context.Context) (string, error) {
+	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
+	defer cancel()
+	list := classMetadata()
+	err := c.client.List(ctx, list, client.Limit(1))
+	return list.ResourceVersion, err
 }
 
 func tell(users Users, event watch.Event) {
@@ -96,11 +104,8 @@ func tell(users Users, event watch.Event) {
 func (c *Cluster) readAgain(ctx context.Context, users Users) {
 	names := users.Classes()
 	for _, name := range names {
-		pause(ctx, rand.N(2*catchUp/time.Duration(len(names)))) //nolint:gosec // jitter needs no secrecy
-		class := &metav1.PartialObjectMetadata{}
-		class.SetGroupVersionKind(v1.GroupVersion.WithKind("SecretProviderClass"))
-		err := c.client.Get(ctx, client.ObjectKey{Namespace: name.Namespace, Name: name.Name}, class,
-			&client.GetOptions{Raw: &metav1.GetOptions{ResourceVersion: "0"}})
+		pause(ctx, rand.N(2*c.catchUp/time.Duration(len(names)))) //nolint:gosec // jitter needs no secrecy
+		class, err := c.metadata(ctx, name)
 		switch {
 		case err == nil:
 			users.ClassChanged(name, string(class.UID), class.Generation)
@@ -110,6 +115,16 @@ func (c *Cluster) readAgain(ctx context.Context, users Users) {
 			return
 		}
 	}
+}
+
+func (c *Cluster) metadata(ctx context.Context, name rotation.ClassName) (*metav1.PartialObjectMetadata, error) {
+	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
+	defer cancel()
+	class := &metav1.PartialObjectMetadata{}
+	class.SetGroupVersionKind(v1.GroupVersion.WithKind("SecretProviderClass"))
+	err := c.client.Get(ctx, client.ObjectKey{Namespace: name.Namespace, Name: name.Name}, class,
+		&client.GetOptions{Raw: &metav1.GetOptions{ResourceVersion: "0"}})
+	return class, err
 }
 
 func classMetadata() *metav1.PartialObjectMetadataList {
