@@ -154,11 +154,11 @@ func newDouble(t *testing.T) *double {
 	if d.node, err = d.cluster.NewNode("sanity"); err != nil {
 		t.Fatal(err)
 	}
-	if err := d.cluster.Namespace(ctx, namespace); err != nil {
+	if err = d.cluster.Namespace(ctx, namespace); err != nil {
 		t.Fatal(err)
 	}
 	key := client.ObjectKey{Namespace: namespace, Name: className}
-	if err := d.cluster.Class(ctx, key, stand.ScriptedName, "foo", "fookey"); err != nil {
+	if err = d.cluster.Class(ctx, key, stand.ScriptedName, "foo", "fookey"); err != nil {
 		t.Fatal(err)
 	}
 	if _, err = stand.StartProvider(ctx, filepath.Join(root, "bin/linux/fakeprovider"), d.node); err != nil {
@@ -245,6 +245,8 @@ func (d *double) removeTarget(string) error { return d.current.Load().Forget() }
 
 // asKubelet does to calls what the suite does not: the volume is read-only, and its
 // target has the name that kubelet gives it. What was published is looked at.
+//
+//nolint:revive // gRPC's signature
 func (d *double) asKubelet(ctx context.Context, method string, req, reply any, conn *grpc.ClientConn, invoke grpc.UnaryInvoker, opts ...grpc.CallOption) error {
 	switch r := req.(type) {
 	case *csi.NodePublishVolumeRequest:

@@ -54,7 +54,7 @@ func StartDriver(ctx context.Context, cfg DriverConfig) (*Driver, error) {
 	args := append([]string{}, cfg.Before...)
 	args = append(args, cfg.Binary, "--endpoint=unix://"+n.Socket(), "--nodeid=n1", "--kubeconfig="+n.kubeconfig(),
 		"--provider-volume="+n.providers(), "--additional-provider-volume-paths=", "--kubelet-pods-dir="+n.pods(), "--health-addr=", "--metrics-addr="+cfg.MetricsAddr)
-	p, err := start(append(args, cfg.Flags...), n.Dir+"/driver.log")
+	p, err := n.start(append(args, cfg.Flags...), n.Dir+"/driver.log")
 	if err != nil {
 		return nil, err
 	}

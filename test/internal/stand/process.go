@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strconv"
 	"strings"
 	"syscall"
@@ -26,15 +27,44 @@ type process struct {
 	log string
 }
 
+// parent is a thread that starts all processes. To the kernel a parent is a thread, and
+// one that traces must not have children of its own: as their parent it would be told of
+// stops that another thread's trace waits for.
+type parent struct {
+	jobs chan func()
+}
+
+func newParent() *parent {
+	p := &parent{jobs: make(chan func())}
+	go func() {
+		runtime.LockOSThread()
+		defer runtime.UnlockOSThread()
+		for job := range p.jobs {
+			job()
+		}
+	}()
+	return p
+}
+
+func (p *parent) fork(args []string, attr *syscall.ProcAttr) (pid int, err error) {
+	done := make(chan struct{})
+	p.jobs <- func() {
+		defer close(done)
+		pid, err = syscall.ForkExec(args[0], args, attr)
+	}
+	<-done
+	return pid, err
+}
+
 // start starts a program whose output is appended to a file. Its mount namespace is
 // its own, and shares the pods folder.
-func start(args []string, log string) (*process, error) {
+func (n Node) start(args []string, log string) (*process, error) {
 	out, err := os.OpenFile(log, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
 	if err != nil {
 		return nil, fmt.Errorf("open a log: %w", err)
 	}
 	defer func() { _ = out.Close() }()
-	pid, err := syscall.ForkExec(args[0], args, &syscall.ProcAttr{
+	pid, err := n.parent.fork(args, &syscall.ProcAttr{
 		Env: os.Environ(), Files: []uintptr{0, out.Fd(), out.Fd()},
 		Sys: &syscall.SysProcAttr{Cloneflags: unix.CLONE_NEWNS},
 	})

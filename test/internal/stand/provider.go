@@ -29,7 +29,7 @@ func StartProvider(ctx context.Context, binary string, n Node) (*Provider, error
 	if err != nil {
 		return nil, err
 	}
-	p, err := start([]string{
+	p, err := n.start([]string{
 		binary, "--endpoint=" + n.ProviderSocket(ScriptedName), "--control-addr=" + addr, "--health-addr=", "--log-level=off",
 	}, filepath.Join(n.Dir, "provider.log"))
 	if err != nil {

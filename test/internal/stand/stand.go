@@ -28,7 +28,8 @@ type Cluster struct {
 	API    client.WithWatch
 	Config *rest.Config
 
-	env *envtest.Environment
+	env    *envtest.Environment
+	parent *parent
 }
 
 // Start starts the API server of root's CRDs, from the binaries of test/cluster.
@@ -37,7 +38,7 @@ func Start(ctx context.Context, root string) (*Cluster, error) {
 	if err != nil {
 		return nil, err
 	}
-	c := &Cluster{env: &envtest.Environment{
+	c := &Cluster{parent: newParent(), env: &envtest.Environment{
 		BinaryAssetsDirectory:    bin,
 		CRDDirectoryPaths:        []string{filepath.Join(root, "manifests/base/crds")},
 		ErrorIfCRDPathMissing:    true,
@@ -91,8 +92,11 @@ func binaries() (string, error) {
 	return bin, nil
 }
 
-// Stop stops the API server.
-func (c *Cluster) Stop() error { return c.env.Stop() }
+// Stop stops the API server. No process can be started on its nodes any more.
+func (c *Cluster) Stop() error {
+	close(c.parent.jobs)
+	return c.env.Stop()
+}
 
 // Namespace makes a namespace.
 func (c *Cluster) Namespace(ctx context.Context, name string) error {
@@ -117,11 +121,13 @@ func (c *Cluster) Class(ctx context.Context, key client.ObjectKey, provider stri
 // its own that is shared, as a node's is.
 type Node struct {
 	Dir string
+
+	parent *parent
 }
 
 // NewNode makes a node in a folder of its own.
 func (c *Cluster) NewNode(name string) (Node, error) {
-	n := Node{Dir: filepath.Join(Memory, name)}
+	n := Node{Dir: filepath.Join(Memory, name), parent: c.parent}
 	for _, dir := range []string{n.pods(), n.providers()} {
 		if err := os.MkdirAll(dir, 0o750); err != nil {
 			return n, fmt.Errorf("make a node: %w", err)

@@ -50,7 +50,7 @@ type Result struct {
 }
 
 // Attach traces a process from now on. It is killed at the first point for which kill
-// returns true.
+// returns true. The process must not be a child of a thread that traces others.
 func Attach(pid int, kill func(Point) bool) (*Trace, error) {
 	t := &Trace{pid: pid, kill: kill, counts: map[string]int{}, inside: map[int]Point{}, done: make(chan struct{})}
 	attached := make(chan error)
