@@ -23,39 +23,51 @@ func TestKill(t *testing.T) {
 	} {
 		t.Run(at.String(), func(t *testing.T) {
 			file := filepath.Join(t.TempDir(), "file")
-			cmd := exec.CommandContext(t.Context(), "/bin/sh", "-c", `read line; : >"$1"; read line`, "sh", file)
-			in, err := cmd.StdinPipe()
-			if err != nil {
-				t.Fatal(err)
+			result := strike(t, file, at)
+			if result.Err != nil || result.Killed != (at.Call == "openat") {
+				t.Errorf("killed %v, %v", result.Killed, result.Err)
 			}
-			if err = cmd.Start(); err != nil {
-				t.Fatal(err)
+			if _, err := os.Stat(file); errors.Is(err, fs.ErrNotExist) == made {
+				t.Errorf("the file: %v", err)
 			}
-			reached := make(chan struct{}, 1)
-			tracing, err := trace.Attach(cmd.Process.Pid, func(p trace.Point) bool {
-				if p.Call == "openat" && p.Exit {
-					reached <- struct{}{}
-				}
-				return p == at
-			})
-			if err != nil {
-				t.Fatal(err)
-			}
-			if _, err = in.Write([]byte("go\n")); err != nil {
-				t.Fatal(err)
-			}
-			if made {
-				<-reached
-			} else {
-				_ = cmd.Wait() // its tracer may have been first
-			}
-			result := tracing.End()
-			_, err = os.Stat(file)
-			if result.Err != nil || result.Killed != (at.Call == "openat") || errors.Is(err, fs.ErrNotExist) == made {
-				t.Errorf("killed %v, %v; the file: %v", result.Killed, result.Err, err)
-			}
-			_ = in.Close()
-			_ = cmd.Wait()
 		})
 	}
+}
+
+// strike has a shell make a file, and kills it at a point, or when the file is there.
+func strike(t *testing.T, file string, at trace.Point) trace.Result {
+	t.Helper()
+	cmd := exec.CommandContext(t.Context(), "/bin/sh", "-c", `echo; read line; : >"$1"; read line`, "sh", file)
+	in, err := cmd.StdinPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err = cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	if _, err = out.Read(make([]byte, 1)); err != nil { // it has loaded its libraries
+		t.Fatal(err)
+	}
+	reached := make(chan struct{}, 2)
+	tracing, err := trace.Attach(cmd.Process.Pid, func(p trace.Point) bool {
+		if p == at || p.Call == "openat" && p.Exit {
+			reached <- struct{}{}
+		}
+		return p == at
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err = in.Write([]byte("go\n")); err != nil {
+		t.Fatal(err)
+	}
+	<-reached
+	result := tracing.End()
+	_ = in.Close()
+	_ = cmd.Wait() // its tracer was first
+	return result
 }
