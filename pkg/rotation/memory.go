@@ -28,6 +28,8 @@ type memory struct {
 	Due time.Time `json:"due,omitzero"`
 	// Recorded says that the cluster knows what is mounted.
 	Recorded bool `json:"recorded"`
+	// Truncated says that versions did not fit: they are unknown, not none.
+	Truncated bool `json:"truncated,omitempty"`
 }
 
 // encode leaves out versions that do not fit: the record of such a volume is not
@@ -35,7 +37,7 @@ type memory struct {
 func (m memory) encode() ([]byte, error) {
 	text, err := json.Marshal(m)
 	if err == nil && len(text) > maxMemory {
-		m.Versions = nil
+		m.Versions, m.Truncated = nil, true
 		text, err = json.Marshal(m)
 	}
 	if err != nil {
@@ -51,6 +53,9 @@ func recall(f Found) (m memory, ok bool) {
 	}
 	return m, true
 }
+
+// unfinished says whether the record is still to be written, and can be.
+func (m memory) unfinished() bool { return !m.Recorded && !m.Truncated }
 
 func (m memory) snapshot(target string) Snapshot {
 	return Snapshot{Target: target, Volume: m.Volume, Pod: m.Pod, Class: m.Class, Versions: m.Versions}

@@ -91,7 +91,7 @@ func (r *Volumes) Scan() error {
 		r.mu.Lock()
 		r.known[f.Target] = &known{memory: m, remember: ok}
 		r.mu.Unlock()
-		if ok && !m.Recorded {
+		if ok && m.unfinished() {
 			r.records.put(f.Target, m.snapshot(f.Target))
 		}
 	}
@@ -288,7 +288,7 @@ func (r *Volumes) republish(v Volume) (mounted bool, err error) {
 	}
 	m, ok := recall(found)
 	r.known[v.Target] = &known{volume: v, memory: m, remember: ok}
-	if ok && !m.Recorded {
+	if ok && m.unfinished() {
 		r.records.put(v.Target, m.snapshot(v.Target))
 	}
 	return true, nil

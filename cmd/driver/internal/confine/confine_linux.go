@@ -10,6 +10,8 @@ import (
 	"unsafe"
 
 	seccomp "github.com/elastic/go-seccomp-bpf"
+	"github.com/elastic/go-seccomp-bpf/arch"
+	"golang.org/x/net/bpf"
 	"golang.org/x/sys/unix"
 )
 
@@ -66,6 +68,43 @@ func Reduce() error {
 	}
 	if err := seccomp.LoadFilter(filter); err != nil {
 		return fmt.Errorf("filter system calls: %w", err)
+	}
+	return refuseForeign()
+}
+
+// otherNumbers is where amd64 has the numbers of its x32 calls.
+const otherNumbers = 0x40000000
+
+// refuseForeign refuses the calls of other architectures that the kernel also
+// serves, such as the 32-bit ones: their numbers mean other calls, and the filter
+// above lets them pass.
+func refuseForeign() error {
+	info, err := arch.GetInfo("")
+	if err != nil {
+		return fmt.Errorf("filter system calls: %w", err)
+	}
+	refuse := bpf.RetConstant{Val: unix.SECCOMP_RET_ERRNO | uint32(unix.EPERM)}
+	program, err := bpf.Assemble([]bpf.Instruction{
+		bpf.LoadAbsolute{Off: 4, Size: 4}, // seccomp_data.arch
+		bpf.JumpIf{Cond: bpf.JumpEqual, Val: uint32(info.ID), SkipTrue: 1},
+		refuse,
+		bpf.LoadAbsolute{Off: 0, Size: 4}, // seccomp_data.nr
+		bpf.JumpIf{Cond: bpf.JumpLessThan, Val: otherNumbers, SkipTrue: 1},
+		refuse,
+		bpf.RetConstant{Val: unix.SECCOMP_RET_ALLOW},
+	})
+	if err != nil {
+		return fmt.Errorf("filter system calls: %w", err)
+	}
+	filter := make([]unix.SockFilter, len(program))
+	for i, in := range program {
+		filter[i] = unix.SockFilter{Code: in.Op, Jt: in.Jt, Jf: in.Jf, K: in.K}
+	}
+	fprog := unix.SockFprog{Len: uint16(len(filter)), Filter: &filter[0]} //nolint:gosec // seven
+	_, _, errno := unix.Syscall(unix.SYS_SECCOMP, unix.SECCOMP_SET_MODE_FILTER, unix.SECCOMP_FILTER_FLAG_TSYNC,
+		uintptr(unsafe.Pointer(&fprog))) //nolint:gosec // the call takes an address
+	if errno != 0 {
+		return fmt.Errorf("refuse system calls of other architectures: %w", errno)
 	}
 	return nil
 }

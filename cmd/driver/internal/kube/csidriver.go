@@ -7,6 +7,7 @@ import (
 	"time"
 
 	storagev1 "k8s.io/api/storage/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 )
 
@@ -86,10 +87,14 @@ func (c *Cluster) refresh(ctx context.Context, good func() bool) error {
 	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
 	defer cancel()
 	var object storagev1.CSIDriver
-	d.err = c.client.Get(ctx, client.ObjectKey{Name: c.driverName}, &object)
-	d.asked = time.Now()
-	if d.err != nil {
-		d.err = fmt.Errorf("get csidriver %s: %w", c.driverName, d.err)
+	err := c.client.Get(ctx, client.ObjectKey{Name: c.driverName}, &object)
+	first := d.asked.IsZero() || d.err != nil
+	d.asked, d.err = time.Now(), nil
+	switch {
+	case err != nil && !first && !apierrors.IsNotFound(err):
+		return nil // the last answer holds as long as there is no other
+	case err != nil:
+		d.err = fmt.Errorf("get csidriver %s: %w", c.driverName, err)
 		return d.err
 	}
 	isTrue := func(b *bool) bool { return b != nil && *b }

@@ -86,7 +86,10 @@ func TestWatchAfterGone(t *testing.T) {
 		users.mu.Lock()
 		last := users.last
 		users.mu.Unlock()
-		if last == want {
+		api.mu.Lock()
+		again := api.watches > 1
+		api.mu.Unlock()
+		if again && last == want {
 			break
 		}
 		if time.Now().After(deadline) {
@@ -100,7 +103,7 @@ func TestWatchAfterGone(t *testing.T) {
 	api.mu.Lock()
 	defer api.mu.Unlock()
 	const get = "/apis/secrets-store.csi.x-k8s.io/v1/namespaces/ns/secretproviderclasses/c?resourceVersion=0"
-	if api.watches < 2 || len(api.gets) != 1 || api.gets[0] != get {
+	if api.watches < 2 || len(api.gets) == 0 || api.gets[0] != get {
 		t.Errorf("%d watches, asked %q", api.watches, api.gets)
 	}
 }

@@ -31,13 +31,13 @@ type Users interface {
 }
 
 // Watch tells users of every change of a class until ctx ends. One watch of metadata
-// serves the node; nothing is listed. After a gap in the watch, which an API server
-// has when it was away for long, the classes in use are read again.
+// serves the node; nothing is listed. At its begin, and after a gap as it is when the
+// API server was away for long, the classes in use are read again.
 func (c *Cluster) Watch(ctx context.Context, users Users, log *slog.Logger) error {
 	wait := firstRetry
-	for first := true; ; first = false {
+	for {
 		start := time.Now()
-		err := c.watchOnce(ctx, users, !first)
+		err := c.watchOnce(ctx, users)
 		if ctx.Err() != nil {
 			return nil //nolint:nilerr // told to stop
 		}
@@ -51,7 +51,7 @@ func (c *Cluster) Watch(ctx context.Context, users Users, log *slog.Logger) erro
 }
 
 // watchOnce watches from now on until that is no longer possible.
-func (c *Cluster) watchOnce(ctx context.Context, users Users, gap bool) error {
+func (c *Cluster) watchOnce(ctx context.Context, users Users) error {
 	from, err := c.now(ctx)
 	if err != nil {
 		return fmt.Errorf("find where to start: %w", err)
@@ -62,10 +62,8 @@ func (c *Cluster) watchOnce(ctx context.Context, users Users, gap bool) error {
 	}
 	defer w.Stop()
 	ctx, cancel := context.WithCancel(ctx)
-	defer cancel() // the next watch reads again by itself
-	if gap {       // changes of now on come by the watch; those before are looked up meanwhile
-		go c.readAgain(ctx, users)
-	}
+	defer cancel()             // the next watch reads again by itself
+	go c.readAgain(ctx, users) // for changes before now, also those while no driver ran
 	for event := range w.ResultChan() {
 		if event.Type == watch.Error {
 			return fmt.Errorf("watch: %w", apierrors.FromObject(event.Object))
