@@ -141,13 +141,13 @@ func (c *Client) Close() error {
 	return nil
 }
 
-// Silent lists the providers that were there once and whose sockets nobody answers
-// now, sorted.
+// Silent lists the providers that were called and have a socket that nobody answers
+// now, sorted. One that was removed has none.
 func (c *Client) Silent(ctx context.Context) []string {
 	c.mu.Lock()
 	names := slices.Sorted(maps.Keys(c.links))
 	c.mu.Unlock()
-	return slices.DeleteFunc(names, func(name string) bool { return c.answers(ctx, name) })
+	return slices.DeleteFunc(names, func(name string) bool { return !c.exists(name) || c.answers(ctx, name) })
 }
 
 func (c *Client) answers(ctx context.Context, name string) bool {

@@ -217,6 +217,19 @@ func TestErrorsOverSocket(t *testing.T) {
 	}
 }
 
+// leaveDead leaves a socket of acme that nobody listens to.
+func leaveDead(t *testing.T, dir string) {
+	t.Helper()
+	dead, err := (&net.ListenConfig{}).Listen(context.Background(), "unix", filepath.Join(dir, "acme.sock"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	dead.(*net.UnixListener).SetUnlinkOnClose(false)
+	if err := dead.Close(); err != nil {
+		t.Fatal(err)
+	}
+}
+
 func TestProviderComesGoesAndMoves(t *testing.T) {
 	t.Parallel()
 	legacy, dir := t.TempDir(), t.TempDir()
@@ -226,14 +239,7 @@ func TestProviderComesGoesAndMoves(t *testing.T) {
 		t.Fatalf("without a provider: %v", err)
 	}
 	// A dead socket in the directory that is searched first hides nothing.
-	dead, err := (&net.ListenConfig{}).Listen(context.Background(), "unix", filepath.Join(legacy, "acme.sock"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	dead.(*net.UnixListener).SetUnlinkOnClose(false)
-	if err = dead.Close(); err != nil {
-		t.Fatal(err)
-	}
+	leaveDead(t, legacy)
 	for i, where := range []string{dir, dir, legacy, dir} {
 		stop := serve(t, where, answer(fmt.Sprint(i)))
 		eventually(t, func() error { // a try may still meet the connection that just broke
@@ -244,6 +250,7 @@ func TestProviderComesGoesAndMoves(t *testing.T) {
 		}
 		stop()
 	}
+	leaveDead(t, legacy)
 	if got := c.Silent(t.Context()); !slices.Equal(got, []string{"acme"}) {
 		t.Errorf("silent: %q", got)
 	}

@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"runtime"
 	"runtime/debug"
+	"syscall"
 
 	"github.com/strongroom/strongroom/pkg/csi"
 )
@@ -19,7 +20,7 @@ import (
 func makeSocketDir(dirs []string, gid int) error {
 	for _, dir := range dirs {
 		err := os.MkdirAll(dir, 0o755) //nolint:gosec // sockets in it have modes of their own
-		if errors.Is(err, fs.ErrPermission) || errors.Is(err, fs.ErrExist) {
+		if errors.Is(err, fs.ErrPermission) || errors.Is(err, syscall.EROFS) || errors.Is(err, fs.ErrExist) {
 			continue // a directory that this driver is not given is only searched
 		}
 		if err != nil {

@@ -82,6 +82,8 @@ func checkUnpublish(req *csi.NodeUnpublishVolumeRequest) error {
 		return provider.Errorf(provider.Invalid, "volume id is missing")
 	case req.GetTargetPath() == "":
 		return provider.Errorf(provider.Invalid, "target path is missing")
+	case !filepath.IsAbs(req.GetTargetPath()) || filepath.Clean(req.GetTargetPath()) != req.GetTargetPath():
+		return provider.Errorf(provider.Invalid, "target path %q is not absolute and clean", req.GetTargetPath())
 	}
 	return nil
 }

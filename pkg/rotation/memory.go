@@ -58,5 +58,5 @@ func recall(f Found) (m memory, ok bool) {
 func (m memory) unfinished() bool { return !m.Recorded && !m.Truncated }
 
 func (m memory) snapshot(target string) Snapshot {
-	return Snapshot{Target: target, Volume: m.Volume, Pod: m.Pod, Class: m.Class, Versions: m.Versions}
+	return Snapshot{Target: target, Volume: m.Volume, Pod: m.Pod, Class: m.Class, Versions: m.Versions, Fetched: m.Fetched}
 }

@@ -74,6 +74,8 @@ type Snapshot struct {
 	Pod      provider.Pod
 	Class    string
 	Versions []provider.Version
+	// Fetched tells generations of a volume apart.
+	Fetched time.Time
 }
 
 // Source fetches content; [provider.Client] is one.

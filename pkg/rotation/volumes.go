@@ -207,7 +207,7 @@ func (r *Volumes) recorded(ctx context.Context, s Snapshot) {
 	defer end()
 	r.mu.Lock()
 	k := r.known[s.Target]
-	if k == nil || !k.remember || k.memory.Volume != s.Volume {
+	if k == nil || !k.remember || k.memory.Volume != s.Volume || !k.memory.Fetched.Equal(s.Fetched) {
 		r.mu.Unlock()
 		return
 	}
@@ -273,6 +273,9 @@ func (r *Volumes) republish(v Volume) (mounted bool, err error) {
 	}
 	_, end, err := r.begin(context.Background(), v.Target, quiet)
 	if err != nil {
+		if r.takeTokens(v) { // a note began in between
+			return true, nil
+		}
 		return false, err
 	}
 	defer end()
@@ -313,8 +316,8 @@ func (r *Volumes) publish(ctx context.Context, v Volume) (name string, phase Pha
 	}
 	defer end()
 	r.mounts.enter()
-	defer r.mounts.leave()
 	class, err := r.cfg.Cluster.Class(ctx, v.Pod.Namespace, v.Class)
+	r.mounts.leave()
 	if err != nil {
 		return "", Classing, err
 	}
@@ -417,10 +420,10 @@ func (r *Volumes) unpublish(ctx context.Context, target string) error {
 		return err
 	}
 	defer end()
-	r.records.drop(target)
 	if err = r.cfg.Files.Remove(target); err != nil {
 		return provider.Errorf(provider.Internal, "failed to clean and unmount target path %s: %w", target, err)
 	}
+	r.records.drop(target)
 	r.mu.Lock()
 	k := r.known[target]
 	delete(r.known, target)

@@ -435,7 +435,7 @@ func TestAliveUntilWorkersAreStuck(t *testing.T) {
 func TestRecordsAreResumed(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		w := newWorld()
+		w, start := newWorld(), time.Now()
 		if err := w.volumes(t).Publish(t.Context(), volume(1)); err != nil { // and never runs
 			t.Fatal(err)
 		}
@@ -469,6 +469,7 @@ func TestRecordsAreResumed(t *testing.T) {
 		want := rotation.Snapshot{
 			Target: "/t/1", Volume: "csi-1", Pod: volume(1).Pod, Class: "c", Versions: []provider.Version{{ID: "a", Version: "1"}},
 		}
+		want.Fetched = start
 		if diff := cmp.Diff([]rotation.Snapshot{want}, recorded); diff != "" {
 			t.Errorf("(-want +got):\n%s", diff)
 		}
@@ -642,13 +643,15 @@ func TestRecordsGiveWay(t *testing.T) {
 			t.Fatal(err)
 		}
 		synctest.Wait()
-		w.mount = func(_ context.Context, _ string, req *provider.Request) (*provider.Response, error) {
-			if req.Volume == "csi-2" {
+		slow := volume(2)
+		slow.Class = "slow"
+		w.class = func(_, name string) (rotation.Class, error) {
+			if name == "slow" {
 				time.Sleep(10 * time.Second)
 			}
-			return response(), nil
+			return rotation.Class{Provider: "acme", Parameters: map[string]string{"role": "r"}}, nil
 		}
-		go func() { _ = r.Publish(t.Context(), volume(2)) }()
+		go func() { _ = r.Publish(t.Context(), slow) }()
 		synctest.Wait()
 		if err := r.Publish(t.Context(), volume(3)); err != nil {
 			t.Fatal(err)

@@ -2,6 +2,7 @@ package footprint
 
 import (
 	"bufio"
+	"debug/elf"
 	"errors"
 	"fmt"
 	"os"
@@ -20,6 +21,10 @@ func Shed() error {
 	if err != nil {
 		return fmt.Errorf("find the program: %w", err)
 	}
+	fixed, err := isFixed(exe)
+	if err != nil {
+		return fmt.Errorf("look at the program: %w", err)
+	}
 	maps, err := os.Open("/proc/self/maps")
 	if err != nil {
 		return fmt.Errorf("list mappings: %w", err)
@@ -28,7 +33,7 @@ func Shed() error {
 	var errs []error
 	for lines := bufio.NewScanner(maps); lines.Scan(); {
 		start, end, ok := readOnly(lines.Text(), exe)
-		if !ok {
+		if !ok || !fixed {
 			continue
 		}
 		if _, _, errno := unix.Syscall(unix.SYS_MADVISE, start, end-start, unix.MADV_DONTNEED); errno != 0 {
@@ -36,6 +41,17 @@ func Shed() error {
 		}
 	}
 	return errors.Join(errs...)
+}
+
+// isFixed says whether the program is not position independent. In one that is, the
+// loader has written addresses into pages that are read-only now.
+func isFixed(exe string) (bool, error) {
+	file, err := elf.Open(exe)
+	if err != nil {
+		return false, err
+	}
+	defer func() { _ = file.Close() }()
+	return file.Type == elf.ET_EXEC, nil
 }
 
 // readOnly reads a line of /proc/PID/maps: is it a part of the program that nobody

@@ -15,7 +15,7 @@ import (
 // thousands of nodes ask; another one only as long as spares the API server.
 const (
 	goodFor = 10 * time.Minute
-	badFor  = 5 * time.Second
+	badFor  = 15 * time.Second
 )
 
 // csiDriver is what matters of the CSIDriver object.

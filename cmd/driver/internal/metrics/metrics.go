@@ -20,6 +20,7 @@ const (
 
 	maxReason  = 40 // characters
 	maxReasons = 20 // different ones
+	maxNames   = 20 // different providers
 )
 
 // Volumes counts publishes and unpublishes.
@@ -27,6 +28,7 @@ type Volumes struct {
 	registry      prometheus.Registerer
 	mu            sync.Mutex
 	reasons       map[string]bool // that providers gave
+	names         map[string]bool // of providers
 	published     *prometheus.CounterVec
 	publishErrors *prometheus.CounterVec
 	unpublished   prometheus.Counter
@@ -47,6 +49,7 @@ func New(registry prometheus.Registerer) (*Volumes, error) {
 	v := &Volumes{
 		registry:      registry,
 		reasons:       map[string]bool{},
+		names:         map[string]bool{},
 		published:     counter("node_publish_total", "Publish calls answered with OK, repeats included.", "provider"),
 		publishErrors: counter("node_publish_error_total", "Publish calls that failed.", "provider", "error_type"),
 		unpublished:   unpublished.WithLabelValues(),
@@ -91,6 +94,7 @@ func (v *Volumes) Gauge(count func() rotation.Count, bytes func() int64) error {
 
 // Published implements [rotation.Meter].
 func (v *Volumes) Published(name string, phase rotation.Phase, took time.Duration, err error) {
+	name = v.known(name)
 	kind := "OK"
 	if err != nil {
 		kind = provider.KindOf(err).String()
@@ -101,6 +105,20 @@ func (v *Volumes) Published(name string, phase rotation.Phase, took time.Duratio
 	if name != "" {
 		v.took.WithLabelValues(name, kind).Observe(took.Seconds())
 	}
+}
+
+// known keeps the names of providers, which authors of classes choose, few.
+func (v *Volumes) known(name string) string {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	if name == "" || v.names[name] {
+		return name
+	}
+	if len(v.names) >= maxNames {
+		return "other"
+	}
+	v.names[name] = true
+	return name
 }
 
 // Unpublished implements [rotation.Meter].

@@ -25,7 +25,7 @@ type newborn interface {
 }
 
 func fill(path string, g rotation.Generation) error {
-	root, err := os.OpenRoot(path)
+	root, err := openVolume(path) // a tmpfs for sure: not a byte may reach the disk
 	if err != nil {
 		return err
 	}
@@ -93,9 +93,6 @@ type staged struct {
 }
 
 func newStaged(staging string, size int64) (newborn, error) {
-	if err := preparePrivate(staging); err != nil {
-		return nil, err
-	}
 	dir, err := os.MkdirTemp(staging, "volume-")
 	if err != nil {
 		return nil, err

@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"log/slog"
 	"os"
+	"path/filepath"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -31,6 +32,9 @@ type Volumes struct {
 	budget *budget
 	staged atomic.Bool // the kernel or a filter refuses detached mounts
 	swaps  sync.Once   // to say that secrets may be swapped out
+
+	prepare  sync.Mutex
+	prepared bool // the staging directory is
 }
 
 var (
@@ -189,7 +193,25 @@ func (v *Volumes) bear(size int64) (newborn, error) {
 		v.cfg.Log.Warn("detached mounts are refused here, volumes are filled in a private directory instead",
 			slog.String("path", v.cfg.Staging), slog.String("err", err.Error()))
 	}
+	if err := v.prepareStaging(); err != nil {
+		return nil, err
+	}
 	return newStaged(v.cfg.Staging, size)
+}
+
+// prepareStaging makes the staging directory private, once: a second time could hide
+// what is being filled.
+func (v *Volumes) prepareStaging() error {
+	v.prepare.Lock()
+	defer v.prepare.Unlock()
+	if v.prepared {
+		return nil
+	}
+	if err := preparePrivate(v.cfg.Staging); err != nil {
+		return err
+	}
+	v.prepared = true
+	return nil
 }
 
 // warnOfSwap says that the kernel cannot keep volumes out of swap, if there is any.
@@ -257,6 +279,9 @@ func unmount(target string) error {
 // clear removes a target that has files on the node's disk, as other drivers left
 // them there. It refuses if anything is mounted among them.
 func (v *Volumes) clear(target string) error {
+	if filepath.Base(target) != "mount" || filepath.Base(filepath.Dir(filepath.Dir(target))) != "kubernetes.io~csi" {
+		return errors.New("it has files, and is not the target of a pod's CSI volume")
+	}
 	refs, err := v.mounts.GetMountRefs(target)
 	if err == nil && len(refs) > 0 {
 		return fmt.Errorf("it is also at %q", refs)

@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -351,5 +352,26 @@ func TestVolumeWithLongNames(t *testing.T) {
 				t.Fatalf("generation %d: %v", round, err)
 			}
 		}
+	})
+}
+
+// Many first publishes at once, each of which could be the one that prepares.
+func TestManyAtOnce(t *testing.T) {
+	bothWays(t, func(t *testing.T, v *Volumes, target string) {
+		var group sync.WaitGroup
+		for i := range 64 {
+			other := filepath.Join(filepath.Dir(filepath.Dir(target)), fmt.Sprint("v-", i), "mount")
+			t.Cleanup(func() { _ = unmount(other) })
+			group.Go(func() {
+				if _, err := v.Replace(other, gen("a=1")); err != nil {
+					t.Errorf("%d: %v", i, err)
+					return
+				}
+				if found, err := v.Look(other); err != nil || found.State != rotation.Complete {
+					t.Errorf("%d: %+v, %v", i, found, err)
+				}
+			})
+		}
+		group.Wait()
 	})
 }
