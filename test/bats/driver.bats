@@ -317,11 +317,6 @@ teardown_file() { drop bats-a bats-b; }
 	eventually 60 none
 	pod bats-a early good
 	eventually 60 failed_with bats-a early 'error connecting to provider "e2e-provider"'
-	unready() {
-		local pod
-		for pod in $(pods_of csi-secrets-store); do page "$pod" 9808 readyz; done 2>&1 | grep 'the server is currently unable\|e2e-provider'
-	}
-	eventually 60 unready
 	kubectl apply -f "$BATS_TEST_TMPDIR/provider.json"
 	kubectl -n kube-system rollout status daemonset e2e-provider --timeout=90s
 	ready bats-a early
