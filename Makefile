@@ -83,11 +83,11 @@ test: ## everything: check, root tests, generated files, tools, then bats on a r
 	@test/step 'Kubernetes and Vault, unless they are cached' $(MAKE) --no-print-directory ground
 	@test/step 'generated files' test/generated
 	@test/step 'go.mod files' $(MAKE) --no-print-directory tidy-check
-	@test/step 'unit and root tests, race detector' test/unit unit . -race ./...
+	@test/step 'unit and root tests, race detector' test/unit unit . -race -count=1 ./...
 	@test/step 'tests of the tools' test/unit tools tools ./...
 	@test/step 'linters' $(MAKE) --no-print-directory lint
 	@test/step 'known vulnerabilities' test/vulnerabilities
-	@test/step 'tests of the test ground' test/unit ground test -tags node ./...
+	@test/step 'tests of the test ground' test/unit ground test -tags node -count=1 ./...
 	@test/step 'CSI conformance' $(MAKE) --no-print-directory sanity
 	@test/step 'attack' $(MAKE) --no-print-directory attack
 	@$(MAKE) --no-print-directory e2e
@@ -107,7 +107,7 @@ e2e: $(TOOLS)/.built ## the bats suite on a real node and a real Vault
 	@test/step 'bats on a real node' test/e2e.sh
 
 .PHONY: ground
-ground: ## build Kubernetes and Vault into the cache, 20 minutes the first time
+ground: ## build Kubernetes and Vault into the cache, a quarter of an hour the first time
 	cd test && CGO_ENABLED=0 go build -o ../bin/ground/ ./cluster ./vault
 	bin/ground/cluster build
 	bin/ground/vault build
