@@ -78,6 +78,12 @@ type Snapshot struct {
 	Fetched time.Time
 }
 
+// Warning is something that a pod's owner should know.
+type Warning struct {
+	// Reason is one word, Text a sentence without any value.
+	Reason, Text string
+}
+
 // Source fetches content; [provider.Client] is one.
 type Source interface {
 	Mount(ctx context.Context, name string, req *provider.Request) (*provider.Response, error)
@@ -91,6 +97,8 @@ type Cluster interface {
 	Class(ctx context.Context, namespace, name string) (Class, error)
 	// Record writes down what is mounted, if that is not written yet.
 	Record(ctx context.Context, s Snapshot) error
+	// Warn tells a pod's owner of something that does not stop the pod.
+	Warn(ctx context.Context, pod provider.Pod, w Warning) error
 }
 
 // Files keeps the directories of volumes. Calls for different targets may run side

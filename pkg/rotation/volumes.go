@@ -45,6 +45,7 @@ type Volumes struct {
 	cfg     Config
 	records *backlog
 	gone    chan memory // of volumes whose providers are to be told
+	warned  chan warned // what pods' owners are to be told
 
 	mu    sync.Mutex
 	known map[string]*known // by target: what is mounted
@@ -59,6 +60,12 @@ type known struct {
 	memory   memory
 	remember bool // there is a memory
 	outdated bool // the class has changed since
+}
+
+// warned is a warning for a pod.
+type warned struct {
+	pod     provider.Pod
+	warning Warning
 }
 
 // call is something under way for a target.
@@ -76,7 +83,7 @@ func New(cfg Config) (*Volumes, error) {
 	case cfg.Log == nil:
 		return nil, errors.New("log is required")
 	}
-	return &Volumes{cfg: cfg, records: newBacklog(), gone: make(chan memory, maxGone), known: map[string]*known{}, calls: map[string]*call{}}, nil
+	return &Volumes{cfg: cfg, records: newBacklog(), gone: make(chan memory, maxGone), warned: make(chan warned, maxGone), known: map[string]*known{}, calls: map[string]*call{}}, nil
 }
 
 // Scan finds what an earlier process mounted, before calls are answered, and goes
@@ -166,6 +173,11 @@ func (r *Volumes) Run(ctx context.Context) error {
 				select {
 				case m := <-r.gone:
 					r.cfg.Source.Unmounted(ctx, m.Provider, m.Volume)
+				case w := <-r.warned:
+					if err := r.cfg.Cluster.Warn(ctx, w.pod, w.warning); err != nil {
+						r.cfg.Log.LogAttrs(ctx, slog.LevelWarn, "tell of a warning", slog.String("namespace", w.pod.Namespace),
+							slog.String("pod", w.pod.Name), slog.String("err", err.Error()))
+					}
 				case <-ctx.Done():
 					return
 				}
@@ -286,15 +298,37 @@ func (r *Volumes) republish(v Volume) (mounted bool, err error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if k := r.known[v.Target]; k != nil {
+		if k.volume.ID == "" {
+			r.announce(v)
+		}
 		k.volume = v
 		return true, nil
 	}
+	r.announce(v)
 	m, ok := recall(found)
 	r.known[v.Target] = &known{volume: v, memory: m, remember: ok}
 	if ok && m.unfinished() {
 		r.records.put(v.Target, m.snapshot(v.Target))
 	}
 	return true, nil
+}
+
+// announce looks at a mounted volume that kubelet names to this process for the first
+// time. Overrides, as another driver allowed them, do not take its files away.
+func (r *Volumes) announce(v Volume) {
+	if len(v.Attributes) == 0 || r.cfg.AllowOverrides {
+		return
+	}
+	select {
+	case r.warned <- warned{v.Pod, Warning{"OverrideRefused", r.overrides(v)}}:
+	default: // too many are waiting: those tell enough
+	}
+}
+
+func (r *Volumes) overrides(v Volume) string {
+	return fmt.Sprintf("volume attributes of the pod must not override parameters of secretproviderclass %s/%s, but %s would: "+
+		"put them into the class, or start the driver with --allow-attribute-overrides",
+		v.Pod.Namespace, v.Class, strings.Join(slices.Sorted(maps.Keys(v.Attributes)), ", "))
 }
 
 // takeTokens is all there is to do while something is done beside a mounted volume.
@@ -390,9 +424,7 @@ func (r *Volumes) parameters(class Class, v Volume) (map[string]string, error) {
 	case len(class.Parameters) == 0:
 		return nil, provider.Errorf(provider.Invalid, "%s: spec.parameters is not set", where)
 	case len(v.Attributes) > 0 && !r.cfg.AllowOverrides:
-		return nil, provider.Errorf(provider.Invalid, "volume attributes of the pod must not override parameters of %s, but %s would: "+
-			"put them into the class, or start the driver with --allow-attribute-overrides",
-			where, strings.Join(slices.Sorted(maps.Keys(v.Attributes)), ", "))
+		return nil, provider.Errorf(provider.Invalid, "%s", r.overrides(v))
 	}
 	parameters := maps.Clone(class.Parameters)
 	maps.Copy(parameters, v.Attributes)

@@ -42,6 +42,13 @@ func (w *world) Class(_ context.Context, namespace, name string) (rotation.Class
 
 func (w *world) Record(ctx context.Context, s rotation.Snapshot) error { return w.record(ctx, s) }
 
+func (w *world) Warn(_ context.Context, pod provider.Pod, warning rotation.Warning) error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.told = append(w.told, pod.Name+" "+warning.Reason+" "+warning.Text)
+	return nil
+}
+
 func (w *world) Look(target string) (rotation.Found, error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -661,6 +668,32 @@ func TestRecordsGiveWay(t *testing.T) {
 		want := []time.Duration{0, time.Second, 10 * time.Second}
 		if diff := cmp.Diff(want, recorded); diff != "" {
 			t.Errorf("recorded after (-want +got):\n%s", diff)
+		}
+	})
+}
+
+// A volume that another driver mounted with overrides keeps its files, and an event
+// tells once that its overrides no longer count.
+func TestOverridesOfAMountedVolume(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld()
+		w.mounted["/t/1"] = rotation.Generation{}
+		v := volume(1)
+		v.Attributes = map[string]string{"role": "admin"}
+		r := w.volumes(t)
+		if err := r.Scan(); err != nil {
+			t.Fatal(err)
+		}
+		run(t, r)
+		for range 3 {
+			if err := r.Publish(t.Context(), v); err != nil {
+				t.Fatal(err)
+			}
+		}
+		synctest.Wait()
+		if len(w.told) != 1 || !strings.HasPrefix(w.told[0], "p OverrideRefused volume attributes") || !strings.Contains(w.told[0], "but role would") {
+			t.Errorf("told %q", w.told)
 		}
 	})
 }

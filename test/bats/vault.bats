@@ -159,5 +159,5 @@ vclass() {
 	kubectl get spcps,spc -A -o yaml >>"$LOGS"
 	grep -q secret/data/bats/other "$LOGS" # it does look at the right things
 	grep -q 'service account name not authorized' "$LOGS"
-	! grep -nF -e 'p@ss' -e 'from-v1' -e 12345678901234567890 -e 'eyJhbGciOi' -e hvs. "$LOGS"
+	! grep -nF -e 'p@ss' -e 'from-v1' -e 12345678901234567890 -e 'eyJhbGciOi' -e hvs. -e only-for-the-group -e c4n4ry "$LOGS"
 }

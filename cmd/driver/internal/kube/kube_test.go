@@ -95,6 +95,7 @@ func TestCluster(t *testing.T) {
 	t.Run("names that read the same", l.ambiguous)
 	t.Run("an earlier pod's record", l.earlier)
 	t.Run("long names", l.long)
+	t.Run("warnings", l.warn)
 	t.Run("the CSIDriver object", l.csiDriver)
 	t.Run("changes of classes", l.watch)
 }
@@ -391,5 +392,22 @@ func (l lab) watch(t *testing.T) {
 	}
 	if slices.ContainsFunc(h.heard, func(s string) bool { return strings.Contains(s, "watch/old") }) {
 		t.Error("a class that did not change was told: the watch began with a list")
+	}
+}
+
+func (l lab) warn(t *testing.T) {
+	l.namespace(t, "warn")
+	pod := podOf("warn", strings.Repeat("p", 250), "u")
+	for range 2 {
+		if err := l.cluster.Warn(t.Context(), pod, rotation.Warning{Reason: "OverrideRefused", Text: strings.Repeat("x", 2000)}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	var events corev1.EventList
+	if err := l.api.List(t.Context(), &events, client.InNamespace("warn")); err != nil {
+		t.Fatal(err)
+	}
+	if len(events.Items) != 2 || events.Items[0].InvolvedObject.UID != "u" || events.Items[0].Reason != "OverrideRefused" {
+		t.Errorf("%+v", events.Items)
 	}
 }
