@@ -13,11 +13,19 @@ type gate struct {
 	idle chan struct{} // closed when n is 0 again
 }
 
-func (g *gate) enter() {
+// enter counts until leave is called, but not longer than hold: one that hangs must
+// not be in the way of others.
+func (g *gate) enter(hold time.Duration) (leave func()) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	if g.n++; g.n == 1 {
 		g.idle = make(chan struct{})
+	}
+	once := sync.OnceFunc(g.leave)
+	timer := time.AfterFunc(hold, once)
+	return func() {
+		timer.Stop()
+		once()
 	}
 }
 

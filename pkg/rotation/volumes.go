@@ -20,8 +20,10 @@ const (
 	fileMode      = fs.FileMode(0o644) // of files whose provider says nothing else
 	unpublishWait = 5 * time.Second    // for a publish of the same volume to stop
 	recorders     = 16                 // records written side by side
-	// recordPatience bounds how long one try of a record gives way to publishes.
+	// recordPatience bounds how long one try of a record gives way to publishes, and
+	// mountHold how long one publish makes records wait.
 	recordPatience = time.Second
+	mountHold      = 250 * time.Millisecond
 	drainPause     = 20 * time.Millisecond
 	tellers        = 4               // providers told side by side of volumes that are gone
 	maxGone        = 1024            // volumes whose providers are still to be told
@@ -349,9 +351,8 @@ func (r *Volumes) publish(ctx context.Context, v Volume) (name string, phase Pha
 		return "", Looking, err
 	}
 	defer end()
-	r.mounts.enter()
+	defer r.mounts.enter(mountHold)()
 	class, err := r.cfg.Cluster.Class(ctx, v.Pod.Namespace, v.Class)
-	r.mounts.leave()
 	if err != nil {
 		return "", Classing, err
 	}

@@ -665,7 +665,7 @@ func TestRecordsGiveWay(t *testing.T) {
 		}
 		time.Sleep(time.Minute)
 		synctest.Wait()
-		want := []time.Duration{0, time.Second, 10 * time.Second}
+		want := []time.Duration{0, 250 * time.Millisecond, 10 * time.Second}
 		if diff := cmp.Diff(want, recorded); diff != "" {
 			t.Errorf("recorded after (-want +got):\n%s", diff)
 		}
