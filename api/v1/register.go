@@ -14,6 +14,7 @@ func AddToScheme(s *runtime.Scheme) error {
 	s.AddKnownTypes(GroupVersion,
 		&SecretProviderClass{}, &SecretProviderClassList{},
 		&SecretProviderClassPodStatus{}, &SecretProviderClassPodStatusList{},
+		&SyncedSecret{}, &SyncedSecretList{},
 	)
 	metav1.AddToGroupVersion(s, GroupVersion)
 	return nil

@@ -33,7 +33,40 @@ type SecretProviderClassSpec struct {
 	// Kubernetes Secrets to fill from files of the volume while a pod mounts it.
 	// +optional
 	SecretObjects []*SecretObject `json:"secretObjects,omitempty"`
+	// How volumes of the class are refreshed, where the driver's rotation is on.
+	// +optional
+	Rotation *Rotation `json:"rotation,omitempty"`
 }
+
+// Rotation says how volumes of a class are refreshed.
+type Rotation struct {
+	// Periodic, the default, refreshes a volume after each interval, earlier or later if
+	// the provider says so, and when the class changes. Never keeps what was mounted
+	// first; only the refresh annotation of the class makes an exception.
+	// +optional
+	Mode RotationMode `json:"mode,omitempty"`
+	// The time between two refreshes of a volume, "10m" for instance, instead of the
+	// driver's --rotation-poll-interval. From 5s to 8760h.
+	// +optional
+	// +kubebuilder:validation:MaxLength=32
+	// +kubebuilder:validation:XValidation:rule="self.matches('^([0-9]+[hms])+$') && duration(self) >= duration('5s') && duration(self) <= duration('8760h')",message="must be a duration from 5s to 8760h, such as 90s, 10m or 1h30m"
+	Interval string `json:"interval,omitempty"`
+}
+
+// RotationMode says whether volumes of a class are refreshed.
+//
+// +kubebuilder:validation:Enum=Periodic;Never
+type RotationMode string
+
+// The modes of rotation.
+const (
+	RotationPeriodic RotationMode = "Periodic"
+	RotationNever    RotationMode = "Never"
+)
+
+// RefreshAnnotation on a class, when it gets a new value, makes every node refresh the
+// volumes of that class.
+const RefreshAnnotation = "secrets-store.csi.x-k8s.io/refresh"
 
 // Provider is the name of a provider.
 type Provider string
@@ -61,10 +94,11 @@ type SecretObject struct {
 
 // SecretObjectData pairs a file of the volume with a key of a Secret.
 type SecretObjectData struct {
-	// The file's path, relative to the root of the volume.
+	// The file's path, relative to the root of the volume. "*" stands for every file,
+	// with dots instead of slashes as keys; keys that are listed by name win.
 	// +optional
 	ObjectName string `json:"objectName,omitempty"`
-	// The key in the Secret's data.
+	// The key in the Secret's data; not used with "*".
 	// +optional
 	Key string `json:"key,omitempty"`
 }

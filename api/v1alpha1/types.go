@@ -57,6 +57,12 @@ type SecretProviderClassList struct {
 // +kubebuilder:object:root=true
 // +kubebuilder:resource:path=secretproviderclasspodstatuses,shortName=spcps
 // +kubebuilder:deprecatedversion
+// +kubebuilder:printcolumn:name="Pod",type=string,JSONPath=`.status.podName`
+// +kubebuilder:printcolumn:name="Class",type=string,JSONPath=`.status.secretProviderClassName`
+// +kubebuilder:printcolumn:name="Node",type=string,JSONPath=`.metadata.annotations['internal\.secrets-store\.csi\.k8s\.io/node-name']`
+// +kubebuilder:printcolumn:name="Ready",type=string,JSONPath=`.status.conditions[?(@.type=="Ready")].status`
+// +kubebuilder:printcolumn:name="Reason",type=string,priority=1,JSONPath=`.status.conditions[?(@.type=="Ready")].reason`
+// +kubebuilder:printcolumn:name="Age",type=date,JSONPath=`.metadata.creationTimestamp`
 type SecretProviderClassPodStatus struct {
 	metav1.TypeMeta   `json:",inline"`
 	metav1.ObjectMeta `json:"metadata,omitempty"`
