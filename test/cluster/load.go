@@ -13,29 +13,58 @@ import (
 
 var errDown = errors.New("the cluster is not up")
 
+// alive returns the cluster of the run folder, or errDown unless the first process
+// of each of its nodes is there.
+func (t *tool) alive() (plan.Cluster, error) {
+	c, err := plan.Load(t.run)
+	if err != nil {
+		return c, errDown
+	}
+	if err := stopped(c); err != nil {
+		return c, fmt.Errorf("%w: %w", errDown, err)
+	}
+	return c, nil
+}
+
+// stopped says which node's first process is gone, if one's is.
+func stopped(c plan.Cluster) error {
+	for _, n := range c.Nodes() {
+		if node.Pid(n) == 0 {
+			return fmt.Errorf("%s stopped, last in its log: %s", n.Name(), lastLog(n))
+		}
+	}
+	return nil
+}
+
 func (t *tool) load(ctx context.Context, archives []string) error {
 	if len(archives) == 0 {
 		return errUsage
 	}
-	c, err := plan.Load(t.run)
-	if err != nil || node.Pid(c.Node(1)) == 0 {
-		return errDown
+	c, err := t.alive()
+	if err != nil {
+		return err
 	}
 	for _, archive := range archives {
-		err := t.log.Do("load "+filepath.Base(archive), func() error {
-			return image.Load(ctx, node.Containerd(c.Node(1)), archive)
-		})
-		if err != nil {
+		if err := t.log.Do("load "+filepath.Base(archive), func() error { return loadAll(ctx, c, archive) }); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
+func loadAll(ctx context.Context, c plan.Cluster, archive string) error {
+	for _, n := range c.Nodes() {
+		if err := image.Load(ctx, node.Containerd(n), archive); err != nil {
+			return fmt.Errorf("%s: %w", n.Name(), err)
+		}
+	}
+	return nil
+}
+
 func (t *tool) status(ctx context.Context) error {
-	c, err := plan.Load(t.run)
-	if err != nil || node.Pid(c.Node(1)) == 0 {
-		return errDown
+	c, err := t.alive()
+	if err != nil {
+		return err
 	}
 	nodes, err := kubectl(ctx, c, "get", "nodes", "--output=wide", "--request-timeout=5s")
 	if err != nil {
@@ -46,13 +75,13 @@ kubeconfig   %s
 API server   %s
 in pods      https://%s
 host         %s (how nodes and pods reach this machine)
-pods         %s
-containerd   %s
-
-%s
-`, c.Run, c.Kubeconfig(), c.Server(), c.API(), c.Host(), c.Node(1).Pods(), node.Containerd(c.Node(1)), nodes)
-	if _, err := kubectl(ctx, c, "wait", "--for=condition=Ready", "node", c.Node(1).Name(), "--timeout=1s"); err != nil {
-		return errors.New("the node is not ready")
+`, c.Run, c.Kubeconfig(), c.Server(), c.API(), c.Host())
+	for _, n := range c.Nodes() {
+		fmt.Printf("%-12s pods %s, files /proc/%d/root, containerd %s\n", n.Name(), n.Pods(), node.Pid(n), node.Containerd(n))
+	}
+	fmt.Printf("\n%s\n", nodes)
+	if out, err := kubectl(ctx, c, ready(c, "1s")...); err != nil {
+		return fmt.Errorf("not every node is ready: %s", out)
 	}
 	return nil
 }

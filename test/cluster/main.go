@@ -8,6 +8,7 @@ import (
 	"log"
 	"os"
 	"os/signal"
+	"strconv"
 	"syscall"
 
 	"github.com/strongroom/strongroom/test/cluster/internal/node"
@@ -20,8 +21,8 @@ const usage = `usage: cluster COMMAND [flags]
 
   build             make the Kubernetes binaries, if they are not cached
   up                bring the cluster up; does nothing if it is up
-  load IMAGE.tar... import docker archives into the node
-  status            print the node and the addresses; exit code 1 if not up
+  load IMAGE.tar... import docker archives into every node
+  status            print the nodes and the addresses; exit code 1 if not up
   down              stop everything and remove every trace
 
 The cluster lives in $STRONGROOM_RUN (default ` + folder.Default + `),
@@ -69,17 +70,22 @@ func run(ctx context.Context, args []string) error {
 	}
 }
 
-// inside is what the tool does when it runs as a part of the node.
+// inside is what the tool does when it runs as a part of a node.
 func inside(ctx context.Context, command string, args []string) error {
-	if len(args) != 1 {
+	if len(args) != 2 {
 		return errUsage
 	}
 	c, err := plan.Load(folder.Folder(args[0]))
 	if err != nil {
 		return err
 	}
-	if command == node.InitCommand {
-		return node.Init(ctx, c.Node(1))
+	number, err := strconv.ParseUint(args[1], 10, 8)
+	if err != nil {
+		return errUsage
 	}
-	return node.Services(ctx, c.Node(1))
+	n := c.Node(byte(number))
+	if command == node.InitCommand {
+		return node.Init(ctx, n)
+	}
+	return node.Services(ctx, n)
 }

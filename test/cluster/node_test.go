@@ -13,6 +13,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -44,7 +45,7 @@ func newGround(t *testing.T) *ground {
 		t.Fatal("these tests want root")
 	}
 	dir := t.TempDir()
-	g := &ground{T: t, tool: filepath.Join(dir, "cluster"), c: plan.Cluster{Run: runFolder}}
+	g := &ground{T: t, tool: filepath.Join(dir, "cluster"), c: plan.Cluster{Run: runFolder, Count: 2}}
 	if out, err := exec.CommandContext(t.Context(), "go", "build", "-o", g.tool, ".").CombinedOutput(); err != nil {
 		t.Fatalf("build the tool: %v\n%s", err, out)
 	}
@@ -59,7 +60,9 @@ func (g *ground) command(args ...string) *exec.Cmd {
 	return cmd
 }
 
-func (g *ground) upArgs() []string { return []string{"up", "--network=10.203.0.0/16"} }
+func upArgs(nodes int) []string {
+	return []string{"up", "--network=10.203.0.0/16", fmt.Sprintf("--nodes=%d", nodes)}
+}
 
 // must runs the tool and returns what it said.
 func (g *ground) must(args ...string) string {
@@ -89,13 +92,15 @@ func TestKilledDuringUp(t *testing.T) {
 		{"cgroup made", func(g *ground) bool { return len(g.cgroups()) > 0 }},
 		{"first process started", func(g *ground) bool { return node.Pid(g.c.Node(1)) != 0 }},
 		{"cable laid", func(g *ground) bool { return g.cable() }},
+		{"second node started", func(g *ground) bool { return node.Pid(g.c.Node(2)) != 0 }},
+		{"second cable laid", func(g *ground) bool { return exists(g.c.Logs("node-2-containerd")) }},
 		{"API server started", func(g *ground) bool { return exists(g.c.Logs("kube-apiserver")) }},
-		{"kubelet started", func(g *ground) bool { return exists(g.c.Logs("node-1-kubelet")) }},
+		{"kubelet started", func(g *ground) bool { return exists(g.c.Logs("node-2-kubelet")) }},
 	}
 	for _, m := range moments {
 		t.Run(m.name, func(t *testing.T) {
 			g := newGround(t)
-			up := g.command(g.upArgs()...)
+			up := g.command(upArgs(2)...)
 			if err := up.Start(); err != nil {
 				t.Fatal(err)
 			}
@@ -110,12 +115,14 @@ func TestKilledDuringUp(t *testing.T) {
 
 func TestInterruptedDuringUp(t *testing.T) {
 	g := newGround(t)
-	up := g.command(g.upArgs()...)
+	up := g.command(upArgs(2)...)
 	if err := up.Start(); err != nil {
 		t.Fatal(err)
 	}
-	g.await("the API server starts", func() bool { return exists(g.c.Logs("kube-apiserver")) })
-	spaces := g.namespaces()
+	g.await("the API server and the second node start", func() bool {
+		return exists(g.c.Logs("kube-apiserver")) && exists(g.c.Logs("node-2-containerd"))
+	})
+	spaces := g.namespaces(g.c.Nodes()...)
 	if err := up.Process.Signal(os.Interrupt); err != nil {
 		t.Fatal(err)
 	}
@@ -127,12 +134,15 @@ func TestInterruptedDuringUp(t *testing.T) {
 
 func TestLife(t *testing.T) {
 	g := newGround(t)
-	g.must(g.upArgs()...)
+	g.must(upArgs(1)...)
 	g.must("status")
-	if out := g.must(g.upArgs()...); !strings.Contains(out, "already up") {
+	if out := g.must(upArgs(1)...); !strings.Contains(out, "already up") {
 		t.Errorf("the second up said %q", out)
 	}
-	spaces := g.namespaces()
+	if out, err := g.command(upArgs(2)...).CombinedOutput(); err == nil || !strings.Contains(string(out), "other flags") {
+		t.Errorf("up with more nodes said %q, %v", out, err)
+	}
+	spaces := g.namespaces(g.c.Node(1))
 	if err := syscall.Kill(node.Pid(g.c.Node(1)), syscall.SIGKILL); err != nil {
 		t.Fatal(err)
 	}
@@ -140,30 +150,21 @@ func TestLife(t *testing.T) {
 	if err := g.command("status").Run(); err == nil {
 		t.Error("status calls a dead cluster healthy")
 	}
-	g.must(g.upArgs()...) // heals
-	g.runPod()
-	spaces = append(spaces, g.namespaces()...)
+	g.must(upArgs(2)...) // heals
+	g.must("status")
+	g.reload()
+	g.runPods()
+	spaces = append(spaces, g.namespaces(g.c.Nodes()...)...)
+	if err := syscall.Kill(node.Pid(g.c.Node(2)), syscall.SIGKILL); err != nil {
+		t.Fatal(err)
+	}
+	g.await("the second node is gone", func() bool { return node.Pid(g.c.Node(2)) == 0 })
+	if err := g.command("status").Run(); err == nil {
+		t.Error("status calls a cluster with a dead node healthy")
+	}
 	g.must("down")
 	g.nothingLeft(spaces)
 	g.must("down") // once more does no harm
-}
-
-// runPod runs a pod, so that there are containers, cgroups and mounts for down
-// to remove.
-func (g *ground) runPod() {
-	g.Helper()
-	c, err := plan.Load(g.c.Run)
-	if err != nil {
-		g.Fatal(err)
-	}
-	for _, args := range [][]string{
-		{"run", "pod", "--image=busybox:stable", "--", "sleep", "1000"},
-		{"wait", "--for=condition=Ready", "pod/pod", "--timeout=2m"},
-	} {
-		if out, err := kubectl(g.Context(), c, args...); err != nil {
-			g.Fatalf("kubectl %s: %v: %s", args[0], err, out)
-		}
-	}
 }
 
 // nothingLeft fails the test for whatever there still is of the cluster. Dying
@@ -237,19 +238,25 @@ func (g *ground) mounts() []string {
 	return all
 }
 
-// namespaces returns those of the node's first process.
-func (g *ground) namespaces() []string {
+// namespaces returns those of the nodes' first processes.
+func (g *ground) namespaces(nodes ...plan.Node) []string {
 	g.Helper()
 	var all []string
 	for _, kind := range []string{"pid", "mnt", "net", "uts", "ipc"} {
-		s, err := os.Readlink(fmt.Sprintf("/proc/%d/ns/%s", node.Pid(g.c.Node(1)), kind))
+		own, err := os.Readlink("/proc/self/ns/" + kind)
 		if err != nil {
 			g.Fatal(err)
 		}
-		if own, _ := os.Readlink("/proc/self/ns/" + kind); s == own {
-			g.Fatalf("the node shares %s with the machine", s)
+		for _, n := range nodes {
+			s, err := os.Readlink(fmt.Sprintf("/proc/%d/ns/%s", node.Pid(n), kind))
+			if err != nil {
+				g.Fatal(err)
+			}
+			if s == own || slices.Contains(all, s) {
+				g.Fatalf("%s shares %s with the machine or another node", n.Name(), s)
+			}
+			all = append(all, s)
 		}
-		all = append(all, s)
 	}
 	return all
 }

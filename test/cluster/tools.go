@@ -72,8 +72,17 @@ func kubectl(ctx context.Context, c plan.Cluster, args ...string) (string, error
 	return string(bytes.TrimSpace(out)), err
 }
 
-func (t *tool) lastLog(c plan.Cluster) string {
-	b, err := os.ReadFile(c.Logs(c.Node(1).Name() + "-init"))
+// lastLogs returns the last line that each node's first process wrote.
+func lastLogs(c plan.Cluster) string {
+	var all []string
+	for _, n := range c.Nodes() {
+		all = append(all, n.Name()+": "+lastLog(n))
+	}
+	return strings.Join(all, "; ")
+}
+
+func lastLog(n plan.Node) string {
+	b, err := os.ReadFile(n.Logs(n.Name() + "-init"))
 	if err != nil {
 		return err.Error()
 	}

@@ -19,7 +19,7 @@ import (
 	"github.com/strongroom/strongroom/test/internal/plan"
 )
 
-// patience is how long a node may take to become ready. It takes 20 s on two
+// patience is how long the nodes may take to become ready. It takes 10 s on two
 // idle cores.
 const patience = 2 * time.Minute
 
@@ -57,6 +57,7 @@ func (t *tool) choose(args []string) (plan.Cluster, error) {
 	flags := flag.NewFlagSet("up", flag.ContinueOnError)
 	network := flags.String("network", plan.DefaultNetwork, "range of 16 bits for every address of the cluster")
 	admission := flags.String("enable-admission-plugins", "", "further admission plugins, with commas between")
+	flags.IntVar(&c.Count, "nodes", 1, fmt.Sprintf("how many nodes, at most %d; the first has the control plane", plan.MaxNodes))
 	if err := flags.Parse(args); err != nil {
 		return c, err
 	}
@@ -76,11 +77,11 @@ func (t *tool) choose(args []string) (plan.Cluster, error) {
 // present says whether there is nothing left to do. What is only half there is
 // brought down first.
 func (t *tool) present(ctx context.Context, want plan.Cluster) (bool, error) {
-	have, err := plan.Load(t.run)
-	if err == nil && node.Pid(have.Node(1)) != 0 {
+	have, err := t.alive()
+	if err == nil {
 		short, cancel := context.WithTimeout(ctx, 10*time.Second)
 		defer cancel()
-		if _, err := kubectl(short, have, "wait", "--for=condition=Ready", "node", have.Node(1).Name(), "--timeout=8s"); err == nil {
+		if _, err := kubectl(short, have, ready(have, "8s")...); err == nil {
 			if !have.Same(want) {
 				return false, errors.New("the cluster is up with other flags, bring it down first")
 			}
@@ -111,18 +112,17 @@ func (t *tool) prepare(ctx context.Context, c *plan.Cluster) error {
 }
 
 func (t *tool) start(ctx context.Context, c plan.Cluster) error {
-	n := c.Node(1)
 	for _, s := range []struct {
 		name string
 		do   func() error
 	}{
 		{"write the settings", func() error { return t.settings(ctx, c) }},
-		{"start the node", func() error { return node.Start(ctx, n) }},
+		{"start the nodes", func() error { return startAll(ctx, c) }},
 		{"wait for the API server", func() error {
 			return t.until(ctx, c, "get", "--raw", "/readyz")
 		}},
-		{"wait for the node", func() error {
-			return t.until(ctx, c, "wait", "--for=condition=Ready", "node", n.Name(), "--timeout=5s")
+		{"wait for the nodes", func() error {
+			return t.until(ctx, c, ready(c, "5s")...)
 		}},
 		{"wait for the service account", func() error {
 			return t.until(ctx, c, "get", "serviceaccount", "default")
@@ -133,6 +133,24 @@ func (t *tool) start(ctx context.Context, c plan.Cluster) error {
 		}
 	}
 	return nil
+}
+
+func startAll(ctx context.Context, c plan.Cluster) error {
+	for _, n := range c.Nodes() {
+		if err := node.Start(ctx, n); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// ready are the arguments with which kubectl waits for every node.
+func ready(c plan.Cluster, timeout string) []string {
+	args := []string{"wait", "--for=condition=Ready", "--timeout=" + timeout, "node"}
+	for _, n := range c.Nodes() {
+		args = append(args, n.Name())
+	}
+	return args
 }
 
 func (t *tool) settings(ctx context.Context, c plan.Cluster) error {
@@ -148,11 +166,19 @@ func (t *tool) settings(ctx context.Context, c plan.Cluster) error {
 	if _, err := image.Base(ctx, c.Run.Path("images")); err != nil {
 		return err
 	}
-	return cgroup.Make(c.Cgroup())
+	if err := cgroup.Make(c.Cgroup()); err != nil {
+		return err
+	}
+	for _, n := range c.Nodes() {
+		if err := cgroup.Make(n.Cgroup()); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
-// until repeats a kubectl command until it succeeds, as long as the node's
-// first process lives.
+// until repeats a kubectl command until it succeeds, as long as the first
+// process of every node lives.
 func (t *tool) until(ctx context.Context, c plan.Cluster, args ...string) error {
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
@@ -161,12 +187,12 @@ func (t *tool) until(ctx context.Context, c plan.Cluster, args ...string) error 
 		if err == nil {
 			return nil
 		}
-		if node.Pid(c.Node(1)) == 0 {
-			return fmt.Errorf("the node stopped: %s", t.lastLog(c))
+		if err := stopped(c); err != nil {
+			return err
 		}
 		select {
 		case <-ctx.Done():
-			return fmt.Errorf("kubectl %s: %w: %s; last in the log: %s", args[0], ctx.Err(), out, t.lastLog(c))
+			return fmt.Errorf("kubectl %s: %w: %s; last in the log: %s", args[0], ctx.Err(), out, lastLogs(c))
 		case <-time.After(200 * time.Millisecond):
 		}
 	}

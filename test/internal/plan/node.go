@@ -23,6 +23,9 @@ type Node struct {
 	Number byte
 }
 
+// First says whether the control plane runs on the node.
+func (n Node) First() bool { return n.Number == 1 }
+
 // Name is the node's name in the cluster, and its host name.
 func (n Node) Name() string { return fmt.Sprintf("node-%d", n.Number) }
 
@@ -42,6 +45,9 @@ func (n Node) Dir(elem ...string) string {
 
 // Pid is the file with the process number of the node's init.
 func (n Node) Pid() string { return n.Dir("pid") }
+
+// Cgroup is the name of the cgroup below which the node keeps its pods.
+func (n Node) Cgroup() string { return n.Cluster.Cgroup() + "/" + n.Name() }
 
 // CNI is the folder of Debian's network plugins, or of the usual place.
 func CNI() string {

@@ -21,11 +21,15 @@ import (
 //	x.y.16+n.0/24 pods of node n
 const DefaultNetwork = "10.197.0.0/16"
 
+// MaxNodes is how many nodes a cluster can have. One machine carries few.
+const MaxNodes = 9
+
 // Cluster is one cluster, as chosen when it was brought up.
 type Cluster struct {
 	Run       folder.Folder `json:"run"`
 	Bin       string        `json:"bin"` // folder of the Kubernetes binaries
 	Network   netip.Prefix  `json:"network"`
+	Count     int           `json:"nodes"`
 	Admission []string      `json:"admission,omitempty"` // plugins beside the default ones
 }
 
@@ -36,6 +40,8 @@ func (c Cluster) Validate() error {
 		return fmt.Errorf("network %s: want an IPv4 range of 16 bits such as %s", c.Network, DefaultNetwork)
 	case !filepath.IsAbs(string(c.Run)):
 		return fmt.Errorf("run folder %s: want an absolute path", c.Run)
+	case c.Count < 1 || c.Count > MaxNodes:
+		return fmt.Errorf("%d nodes: want 1 to %d", c.Count, MaxNodes)
 	}
 	for _, hidden := range []string{"/run", "/var/run", "/var/lib", "/var/log", "/etc", "/proc", "/sys", "/dev"} {
 		if strings.HasPrefix(string(c.Run)+"/", hidden+"/") {
@@ -47,7 +53,7 @@ func (c Cluster) Validate() error {
 
 // Same says whether both were brought up with the same choices.
 func (c Cluster) Same(o Cluster) bool {
-	return c.Run == o.Run && c.Network == o.Network && slices.Equal(c.Admission, o.Admission)
+	return c.Run == o.Run && c.Network == o.Network && c.Count == o.Count && slices.Equal(c.Admission, o.Admission)
 }
 
 func file(run folder.Folder) string {
@@ -103,7 +109,8 @@ func (c Cluster) PKI(name string) string { return c.Run.Path("pki", name) }
 // Logs is the path of a component's log.
 func (c Cluster) Logs(name string) string { return c.Run.Path("log", name+".log") }
 
-// Cgroup is the name, below the root of every hierarchy, of the node's cgroup.
+// Cgroup is the name, below the root of every hierarchy, of the cgroup around
+// those of the nodes.
 func (c Cluster) Cgroup() string { return "strongroom-" + c.Run.ID() }
 
 // Link is the host's end of the cable to the first node.
@@ -111,3 +118,12 @@ func (c Cluster) Link() string { return "sr-" + c.Run.ID() }
 
 // Node returns a node by its number, from 1.
 func (c Cluster) Node(n byte) Node { return Node{c, n} }
+
+// Nodes returns all nodes, the one with the control plane first.
+func (c Cluster) Nodes() []Node {
+	var all []Node
+	for n := byte(1); int(n) <= c.Count; n++ {
+		all = append(all, c.Node(n))
+	}
+	return all
+}

@@ -8,7 +8,7 @@ import (
 )
 
 func cluster(run, network string) Cluster {
-	return Cluster{Run: folder.Folder(run), Network: netip.MustParsePrefix(network)}
+	return Cluster{Run: folder.Folder(run), Network: netip.MustParsePrefix(network), Count: 2}
 }
 
 func TestAddresses(t *testing.T) {
@@ -18,6 +18,7 @@ func TestAddresses(t *testing.T) {
 		"API":      {c.API().String(), "10.197.1.1"},
 		"services": {c.Services().String(), "10.197.1.0/24"},
 		"node 1":   {c.Node(1).AddrPrefix().String(), "10.197.0.11/24"},
+		"node 2":   {c.Node(2).AddrPrefix().String(), "10.197.0.12/24"},
 		"pods 1":   {c.Node(1).Pods().String(), "10.197.17.0/24"},
 		"pods 2":   {c.Node(2).Pods().String(), "10.197.18.0/24"},
 		"server":   {c.Server(), "https://10.197.0.11"},
@@ -25,6 +26,9 @@ func TestAddresses(t *testing.T) {
 		if p[0] != p[1] {
 			t.Errorf("%s is %s, want %s", what, p[0], p[1])
 		}
+	}
+	if all := c.Nodes(); len(all) != 2 || !all[0].First() || all[1].First() || all[1].Name() != "node-2" {
+		t.Errorf("nodes %v", all)
 	}
 	if len(c.Link()) > 15 {
 		t.Errorf("the kernel refuses %q as a name", c.Link())
@@ -51,6 +55,33 @@ func TestValidate(t *testing.T) {
 	}
 }
 
+func TestValidateCount(t *testing.T) {
+	c := cluster("/x", DefaultNetwork)
+	for count, good := range map[int]bool{-1: false, 0: false, 1: true, MaxNodes: true, MaxNodes + 1: false, 257: false} {
+		c.Count = count
+		if err := c.Validate(); (err == nil) != good {
+			t.Errorf("%d nodes: %v", count, err)
+		}
+	}
+}
+
+// Whatever two nodes have outside of their namespaces must differ.
+func TestNodesApart(t *testing.T) {
+	one, two := cluster("/x", DefaultNetwork).Node(1), cluster("/x", DefaultNetwork).Node(2)
+	for what, p := range map[string][2]string{
+		"folder": {one.Dir(), two.Dir()},
+		"cgroup": {one.Cgroup(), two.Cgroup()},
+		"pid":    {one.Pid(), two.Pid()},
+	} {
+		if p[0] == p[1] {
+			t.Errorf("both have %s %s", what, p[0])
+		}
+	}
+	if one.Pods().Overlaps(two.Pods()) {
+		t.Errorf("pods %s and %s", one.Pods(), two.Pods())
+	}
+}
+
 func TestSaveAndLoad(t *testing.T) {
 	c := cluster(t.TempDir(), DefaultNetwork)
 	c.Admission = []string{"OwnerReferencesPermissionEnforcement"}
@@ -61,6 +92,10 @@ func TestSaveAndLoad(t *testing.T) {
 	if err != nil || !got.Same(c) {
 		t.Errorf("loaded %+v, %v", got, err)
 	}
+	if c.Count++; got.Same(c) {
+		t.Error("more nodes count as the same")
+	}
+	c.Count--
 	if c.Admission = nil; got.Same(c) {
 		t.Error("other plugins count as the same")
 	}

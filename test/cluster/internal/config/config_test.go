@@ -15,7 +15,7 @@ import (
 )
 
 func TestWrite(t *testing.T) {
-	c := plan.Cluster{Run: folder.Folder(t.TempDir()), Network: netip.MustParsePrefix(plan.DefaultNetwork)}
+	c := plan.Cluster{Run: folder.Folder(t.TempDir()), Network: netip.MustParsePrefix(plan.DefaultNetwork), Count: 2}
 	if err := Write(c); err != nil {
 		t.Fatal(err)
 	}
@@ -28,9 +28,14 @@ func TestWrite(t *testing.T) {
 			t.Error(err)
 		}
 	}
-	kubelet, err := os.ReadFile(c.Node(1).Dir("kubelet.yaml"))
-	if err != nil || !strings.Contains(string(kubelet), `cgroupRoot: "/`+c.Cgroup()+`"`) {
-		t.Errorf("kubelet's settings: %v\n%s", err, kubelet)
+	for _, n := range c.Nodes() {
+		kubelet, err := os.ReadFile(n.Dir("kubelet.yaml"))
+		if err != nil || !strings.Contains(string(kubelet), `cgroupRoot: "/`+n.Cgroup()+`"`) {
+			t.Errorf("kubelet's settings: %v\n%s", err, kubelet)
+		}
+		if err := certificate(t, n.Dir("kubelet.crt")).VerifyHostname(n.Addr().String()); err != nil {
+			t.Error(err)
+		}
 	}
 	onlyOwner(t, string(c.Run))
 }

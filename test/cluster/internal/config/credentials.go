@@ -46,31 +46,35 @@ func credentials(c plan.Cluster) error {
 }
 
 func clients(c plan.Cluster) []client {
-	n := c.Node(1)
-	return []client{
+	all := []client{
 		{c.Kubeconfig(), "admin", []string{"system:masters"}},
 		{c.PKI("controllers.kubeconfig"), "system:kube-controller-manager", nil},
 		{c.PKI("scheduler.kubeconfig"), "system:kube-scheduler", nil},
-		{n.Dir("kubeconfig"), "system:node:" + n.Name(), []string{"system:nodes"}},
 	}
+	for _, n := range c.Nodes() {
+		all = append(all, client{n.Dir("kubeconfig"), "system:node:" + n.Name(), []string{"system:nodes"}})
+	}
+	return all
 }
 
-// servers issues the certificates of the API server and of the kubelet, and
-// the one with which the API server calls the kubelet.
+// servers issues the certificates of the API server and of the kubelets, and
+// the one with which the API server calls a kubelet.
 func servers(c plan.Cluster, ca *pki.Authority) error {
-	n := c.Node(1)
 	domain := "kubernetes.default.svc.cluster.local"
-	hosts := []string{"localhost", "127.0.0.1", c.API().String(), n.Addr().String(), domain}
+	hosts := []string{"localhost", "127.0.0.1", c.API().String(), c.Node(1).Addr().String(), domain}
 	for i, r := range domain {
 		if r == '.' && i <= len("kubernetes.default.svc") {
 			hosts = append(hosts, domain[:i])
 		}
 	}
-	for path, s := range map[string]pki.Subject{
+	subjects := map[string]pki.Subject{
 		c.PKI("apiserver"):      {Name: "kube-apiserver", Hosts: hosts},
 		c.PKI("kubelet-client"): {Name: "kube-apiserver", Groups: []string{"system:masters"}},
-		n.Dir("kubelet"):        {Name: n.Name(), Hosts: []string{n.Name(), n.Addr().String()}},
-	} {
+	}
+	for _, n := range c.Nodes() {
+		subjects[n.Dir("kubelet")] = pki.Subject{Name: n.Name(), Hosts: []string{n.Name(), n.Addr().String()}}
+	}
+	for path, s := range subjects {
 		p, err := ca.Issue(s)
 		if err != nil {
 			return err

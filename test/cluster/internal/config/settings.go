@@ -9,7 +9,7 @@ import (
 
 // Write makes every file that the components of the cluster need.
 func Write(c plan.Cluster) error {
-	for _, dir := range []string{c.Run.Path("log"), c.Run.Path("etcd"), c.Node(1).Dir()} {
+	for _, dir := range []string{c.Run.Path("log"), c.Run.Path("etcd")} {
 		if err := os.MkdirAll(dir, 0o700); err != nil {
 			return err
 		}
@@ -17,13 +17,14 @@ func Write(c plan.Cluster) error {
 	if err := credentials(c); err != nil {
 		return err
 	}
-	n := c.Node(1)
-	for path, text := range map[string]string{
-		n.Dir("containerd.toml"):           containerd(n),
-		n.Dir("cni", "10-bridge.conflist"): network(n),
-		n.Dir("kubelet.yaml"):              kubelet(n),
-		n.Dir("resolv.conf"):               "nameserver 127.0.0.1\n",
-	} {
+	files := map[string]string{}
+	for _, n := range c.Nodes() {
+		files[n.Dir("containerd.toml")] = containerd(n)
+		files[n.Dir("cni", "10-bridge.conflist")] = network(n)
+		files[n.Dir("kubelet.yaml")] = kubelet(n)
+		files[n.Dir("resolv.conf")] = "nameserver 127.0.0.1\n"
+	}
+	for path, text := range files {
 		if err := write(path, text); err != nil {
 			return err
 		}

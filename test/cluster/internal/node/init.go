@@ -22,7 +22,7 @@ func Init(ctx context.Context, n plan.Node) error {
 	if err := furnish(ctx, n); err != nil {
 		return err
 	}
-	cmd := exec.CommandContext(ctx, "/proc/self/exe", ServicesCommand, string(n.Run))
+	cmd := exec.CommandContext(ctx, "/proc/self/exe", append([]string{ServicesCommand}, arguments(n)...)...)
 	cmd.Stdout, cmd.Stderr = os.Stdout, os.Stderr
 	if err := cmd.Start(); err != nil {
 		return fmt.Errorf("start the services: %w", err)

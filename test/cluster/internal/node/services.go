@@ -19,27 +19,31 @@ import (
 	"github.com/strongroom/strongroom/test/internal/plan"
 )
 
-// Services runs the control plane and the node's own services until ctx ends.
-// Each is started when what it needs is there.
+// Services runs the node's own services until ctx ends, and on the first node the
+// control plane. Each is started when what it needs is there.
 func Services(ctx context.Context, n plan.Node) error {
 	var running sync.WaitGroup
 	keep := func(s process.Service) {
 		log.Printf("start %s", s.Name)
 		running.Go(func() { s.Keep(ctx) })
 	}
-	keep(config.Etcd(n.Cluster))
 	keep(config.Containerd(n))
 	images := make(chan error, 1)
 	go func() { images <- baseImages(ctx, n) }()
-	if err := await(ctx, "etcd", listens("tcp", config.EtcdAddr)); err != nil {
-		return err
+	if n.First() {
+		keep(config.Etcd(n.Cluster))
+		if err := await(ctx, "etcd", listens("tcp", config.EtcdAddr)); err != nil {
+			return err
+		}
+		keep(config.APIServer(n.Cluster))
 	}
-	keep(config.APIServer(n.Cluster))
 	if err := await(ctx, "the API server", answers(n.Cluster)); err != nil {
 		return err
 	}
-	keep(config.Controllers(n.Cluster))
-	keep(config.Scheduler(n.Cluster))
+	if n.First() {
+		keep(config.Controllers(n.Cluster))
+		keep(config.Scheduler(n.Cluster))
+	}
 	if err := <-images; err != nil {
 		return err
 	}

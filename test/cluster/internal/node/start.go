@@ -14,7 +14,8 @@ import (
 	"github.com/strongroom/strongroom/test/internal/plan"
 )
 
-// The hidden commands with which the tool starts itself again.
+// The hidden commands with which the tool starts itself again. They take the run
+// folder and the node's number.
 const (
 	InitCommand     = "node-init"
 	ServicesCommand = "node-services"
@@ -23,15 +24,15 @@ const (
 const namespaces = syscall.CLONE_NEWPID | syscall.CLONE_NEWNS | syscall.CLONE_NEWNET |
 	syscall.CLONE_NEWUTS | syscall.CLONE_NEWIPC
 
-// Start starts the node's first process and connects it to the network of this
-// machine. If this process dies on the way, the node does too.
+// Start starts the first process of a node and connects it to the network of this
+// machine. The first node comes first: the others hang on it. If this process dies on the way, the node does too.
 func Start(ctx context.Context, n plan.Node) error {
 	ready, send, err := os.Pipe()
 	if err != nil {
 		return err
 	}
 	defer func() { _, _ = ready.Close(), send.Close() }()
-	cmd := exec.CommandContext(context.WithoutCancel(ctx), "/proc/self/exe", InitCommand, string(n.Run))
+	cmd := exec.CommandContext(context.WithoutCancel(ctx), "/proc/self/exe", append([]string{InitCommand}, arguments(n)...)...)
 	cmd.ExtraFiles = []*os.File{ready}
 	cmd.Env = environment()
 	cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: namespaces}
@@ -49,6 +50,10 @@ func Start(ctx context.Context, n plan.Node) error {
 		return fmt.Errorf("start %s: it stopped at once, see %s", n.Name(), n.Logs(n.Name()+"-init"))
 	}
 	return cmd.Process.Release()
+}
+
+func arguments(n plan.Node) []string {
+	return []string{string(n.Run), strconv.Itoa(int(n.Number))}
 }
 
 // environment is small: the node must not depend on who brought it up.
