@@ -75,7 +75,8 @@ kubeconfig   %s
 API server   %s
 in pods      https://%s
 host         %s (how nodes and pods reach this machine)
-`, c.Run, c.Kubeconfig(), c.Server(), c.API(), c.Host())
+audit log    %s
+`, c.Run, c.Kubeconfig(), c.Server(), c.API(), c.Host(), c.Audit())
 	for _, n := range c.Nodes() {
 		fmt.Printf("%-12s pods %s, files /proc/%d/root, containerd %s\n", n.Name(), n.Pods(), node.Pid(n), node.Containerd(n))
 	}

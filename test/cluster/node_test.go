@@ -154,6 +154,7 @@ func TestLife(t *testing.T) {
 	g.must("status")
 	g.reload()
 	g.runPods()
+	g.audited()
 	spaces = append(spaces, g.namespaces(g.c.Nodes()...)...)
 	if err := syscall.Kill(node.Pid(g.c.Node(2)), syscall.SIGKILL); err != nil {
 		t.Fatal(err)

@@ -109,6 +109,9 @@ func (c Cluster) PKI(name string) string { return c.Run.Path("pki", name) }
 // Logs is the path of a component's log.
 func (c Cluster) Logs(name string) string { return c.Run.Path("log", name+".log") }
 
+// Audit is the API server's log of requests, one JSON object per line.
+func (c Cluster) Audit() string { return c.Logs("audit") }
+
 // Cgroup is the name, below the root of every hierarchy, of the cgroup around
 // those of the nodes.
 func (c Cluster) Cgroup() string { return "strongroom-" + c.Run.ID() }

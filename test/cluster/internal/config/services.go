@@ -38,6 +38,7 @@ func APIServer(c plan.Cluster) process.Service {
 		"--service-account-issuer=https://kubernetes.default.svc.cluster.local",
 		"--service-account-key-file="+c.PKI("sa.crt"), "--service-account-signing-key-file="+c.PKI("sa.key"),
 		"--authorization-mode=Node,RBAC", "--enable-admission-plugins="+c.Plugins(),
+		"--audit-policy-file="+auditPolicy(c), "--audit-log-path="+c.Audit(), "--audit-log-maxsize=0", // one file for ever
 		"--allow-privileged=true", "--event-ttl=1h")
 }
 

@@ -17,7 +17,7 @@ func Write(c plan.Cluster) error {
 	if err := credentials(c); err != nil {
 		return err
 	}
-	files := map[string]string{}
+	files := map[string]string{auditPolicy(c): audit}
 	for _, n := range c.Nodes() {
 		files[n.Dir("containerd.toml")] = containerd(n)
 		files[n.Dir("cni", "10-bridge.conflist")] = network(n)
@@ -31,6 +31,29 @@ func Write(c plan.Cluster) error {
 	}
 	return nil
 }
+
+func auditPolicy(c plan.Cluster) string { return c.Run.Path("audit.yaml") }
+
+// audit has every write, and the reads of service accounts, so that a test can
+// count them: one line for a request. That of a watch is written when it begins,
+// any other when it is answered.
+const audit = `
+apiVersion: audit.k8s.io/v1
+kind: Policy
+omitStages: [RequestReceived]
+rules:
+- level: Metadata
+  userGroups: ["system:serviceaccounts"]
+  verbs: [watch]
+  omitStages: [ResponseComplete]
+- level: Metadata
+  userGroups: ["system:serviceaccounts"]
+  omitStages: [ResponseStarted]
+- level: None
+  verbs: [get, list, watch, head, options]
+- level: Metadata
+  omitStages: [ResponseStarted]
+`
 
 // restrict_oom_score_adj: without it runc dies where CAP_SYS_RESOURCE lacks.
 // disable_apparmor: profiles would be loaded for the whole machine.
