@@ -9,12 +9,13 @@ own=yes
 [ -n "${KUBECONFIG:-}" ] && own=
 cache=${STRONGROOM_CACHE:-$HOME/.cache/strongroom}
 
-# ground_up [NETWORK]: cluster and Vault are up afterwards, and the shell knows them.
+# ground_up [NETWORK [FLAG...]]: cluster and Vault are up afterwards, and the shell
+# knows them. The flags go to "cluster up".
 ground_up() {
 	test/packages ca-certificates curl jq || return
 	(cd test && CGO_ENABLED=0 go build -o ../bin/ground/ ./cluster ./vault) || return
 	if [ $own ]; then
-		bin/ground/cluster up ${1:+--network "$1"} || return
+		bin/ground/cluster up ${1:+--network "$1"} "${@:2}" || return
 		export KUBECONFIG=$STRONGROOM_RUN/kubeconfig
 	fi
 	PATH=$cache/bin:$PATH
