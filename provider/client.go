@@ -78,7 +78,7 @@ func NewClient(cfg ClientConfig) (*Client, error) {
 func (c *Client) Mount(ctx context.Context, name string, req *Request) (*Response, error) {
 	l, err := c.link(name)
 	if err != nil {
-		return nil, err
+		return nil, At(Connecting, err)
 	}
 	since := time.Now()
 	ctx, cancel := context.WithDeadline(ctx, since.Add(c.cfg.Timeout))
@@ -141,13 +141,26 @@ func (c *Client) Close() error {
 	return nil
 }
 
+// Up says of each provider that was called and has a socket whether somebody answers
+// there.
+func (c *Client) Up(ctx context.Context) map[string]bool {
+	c.mu.Lock()
+	names := slices.Collect(maps.Keys(c.links))
+	c.mu.Unlock()
+	up := map[string]bool{}
+	for _, name := range names {
+		if c.exists(name) {
+			up[name] = c.answers(ctx, name)
+		}
+	}
+	return up
+}
+
 // Silent lists the providers that were called and have a socket that nobody answers
 // now, sorted. One that was removed has none.
 func (c *Client) Silent(ctx context.Context) []string {
-	c.mu.Lock()
-	names := slices.Sorted(maps.Keys(c.links))
-	c.mu.Unlock()
-	return slices.DeleteFunc(names, func(name string) bool { return !c.exists(name) || c.answers(ctx, name) })
+	up := c.Up(ctx)
+	return slices.DeleteFunc(slices.Sorted(maps.Keys(up)), func(name string) bool { return up[name] })
 }
 
 func (c *Client) answers(ctx context.Context, name string) bool {
@@ -212,7 +225,7 @@ func (l *link) mount(ctx context.Context, since time.Time, req *Request) (*v1alp
 func (l *link) mountOnce(ctx context.Context, since time.Time, req *Request) (answer *v1alpha1.MountResponse, again bool, err error) {
 	s, err := l.session(ctx, since)
 	if err != nil {
-		return nil, false, err
+		return nil, false, At(Connecting, err)
 	}
 	defer l.giveBack(s)
 	wire, err := encodeRequest(s.announced(ctx).wanted(req))
@@ -234,7 +247,7 @@ func (l *link) mountOnce(ctx context.Context, since time.Time, req *Request) (an
 func (l *link) explain(ctx context.Context, err *Error) error {
 	switch {
 	case isOver(ctx):
-		return Errorf(Timeout, "provider %q did not answer in time: %w", l.name, err)
+		return At(err.Step, Errorf(Timeout, "provider %q did not answer in time: %w", l.name, err))
 	case isOverLimit(err.Error()):
 		return fmt.Errorf("provider %q: answer is over the driver's limit of %d bytes: mount less, or raise --max-call-recv-msg-size: %w",
 			l.name, l.client.cfg.MaxResponse, err)

@@ -70,9 +70,64 @@ func KindNamed(name string) Kind {
 	return Unknown
 }
 
+// Step is where a call of a provider failed.
+type Step int
+
+// The steps of a call.
+const (
+	// Unstated: the provider does not say.
+	Unstated Step = iota
+	// Connecting: the driver did not reach the provider.
+	Connecting
+	// LoggingIn: the provider was not let in by the store.
+	LoggingIn
+	// Reading: the provider was let in, and could not read what the class names.
+	Reading
+)
+
+// String returns the step's name.
+func (s Step) String() string {
+	switch s {
+	case Connecting:
+		return "Connecting"
+	case LoggingIn:
+		return "LoggingIn"
+	case Reading:
+		return "Reading"
+	case Unstated:
+	}
+	return "Unstated"
+}
+
+// stepNamed returns the step whose String is name; others are Unstated.
+func stepNamed(name string) Step {
+	for s := Unstated; s <= Reading; s++ {
+		if s.String() == name {
+			return s
+		}
+	}
+	return Unstated
+}
+
+// At notes at which step err happened, unless that is noted already, and keeps its
+// kind and text.
+func At(step Step, err error) error {
+	e, ok := errors.AsType[*Error](err)
+	if err == nil || ok && e.Step != Unstated {
+		return err
+	}
+	with := &Error{Step: step, Err: err}
+	if ok {
+		with.Kind, with.RetryAfter, with.Reason = e.Kind, e.RetryAfter, e.Reason
+	}
+	return with
+}
+
 // Error is an error with a kind.
 type Error struct {
 	Kind Kind
+	// Step is where a call of a provider failed, if that is known.
+	Step Step
 	// RetryAfter is how long the store asked callers to wait; 0 if it did not.
 	RetryAfter time.Duration
 	// Reason is a provider's own short word for the cause, if it gave one.

@@ -17,6 +17,9 @@ import (
 // errorDomain marks the error details that carry a Kind.
 const errorDomain = "provider.strongroom"
 
+// stepKey is the key of their metadata that carries a Step.
+const stepKey = "step"
+
 // maxErrorText bounds an error on the wire, in bytes: it travels in a header.
 const maxErrorText = 4096
 
@@ -51,8 +54,13 @@ func asStatus(err error) error {
 		kind = Timeout
 	}
 	st := status.New(wireCode(kind), clip(strings.ToValidUTF8(err.Error(), "?"), maxErrorText))
-	details := []protoadapt.MessageV1{&errdetails.ErrorInfo{Reason: kind.String(), Domain: errorDomain}}
-	if e, ok := errors.AsType[*Error](err); ok && e.RetryAfter > 0 {
+	info := &errdetails.ErrorInfo{Reason: kind.String(), Domain: errorDomain}
+	details := []protoadapt.MessageV1{info}
+	e, ok := errors.AsType[*Error](err)
+	if ok && e.Step != Unstated {
+		info.Metadata = map[string]string{stepKey: e.Step.String()}
+	}
+	if ok && e.RetryAfter > 0 {
 		details = append(details, &errdetails.RetryInfo{RetryDelay: durationpb.New(e.RetryAfter)})
 	}
 	if with, detailErr := st.WithDetails(details...); detailErr == nil {
@@ -70,7 +78,7 @@ func fromStatus(err error) *Error {
 		switch d := detail.(type) {
 		case *errdetails.ErrorInfo:
 			if d.GetDomain() == errorDomain {
-				e.Kind = KindNamed(d.GetReason())
+				e.Kind, e.Step = KindNamed(d.GetReason()), stepNamed(d.GetMetadata()[stepKey])
 			}
 		case *errdetails.RetryInfo:
 			e.RetryAfter = min(max(0, d.GetRetryDelay().AsDuration()), time.Hour)

@@ -21,11 +21,11 @@ const crdDir = "../../manifests/base/crds"
 type schema map[string]any
 
 type version struct {
-	Name               string `json:"name"`
-	Served             bool   `json:"served"`
-	Storage            bool   `json:"storage"`
-	Deprecated         bool   `json:"deprecated"`
-	DeprecationWarning string `json:"deprecationWarning"`
+	Name               string         `json:"name"`
+	Served             bool           `json:"served"`
+	Storage            bool           `json:"storage"`
+	Deprecated         bool           `json:"deprecated"`
+	DeprecationWarning string         `json:"deprecationWarning"`
 	Subresources       map[string]any `json:"subresources"`
 	Schema             struct {
 		OpenAPIV3Schema schema `json:"openAPIV3Schema"`

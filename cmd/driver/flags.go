@@ -104,7 +104,7 @@ func (o *options) defineKnown(f *flag.FlagSet) {
 	f.StringVar(&o.metricsAddr, "metrics-addr", ":8095", "address of /metrics")
 	f.StringVar(&o.metricsBackend, "metrics-backend", "Prometheus", "the only one is Prometheus")
 	f.BoolVar(&o.rotation, "enable-secret-rotation", false, "refresh the content of mounted volumes")
-	f.DurationVar(&o.rotationInterval, "rotation-poll-interval", 2*time.Minute, "time between refreshes of a volume")
+	f.DurationVar(&o.rotationInterval, "rotation-poll-interval", 2*time.Minute, "time between two refreshes of a volume, with a tenth of jitter; a class can have its own")
 	f.BoolVar(&o.pprof, "enable-pprof", false, "serve /debug/pprof/ on the loopback address")
 	f.IntVar(&o.pprofPort, "pprof-port", 6065, "port of /debug/pprof/")
 	f.IntVar(&o.maxResponse, "max-call-recv-msg-size", 4194304, "most bytes that a provider may answer with")
@@ -157,10 +157,15 @@ func (o *options) check(rest []string) error {
 	if o.providerHealth {
 		o.warn("flag --provider-health-check has no effect: connections to providers are watched all the time")
 	}
-	if o.rotation {
-		o.warn("flag --enable-secret-rotation has no effect yet: this version mounts volumes but does not refresh them")
-	}
 	return nil
+}
+
+// interval is the time between two refreshes; 0 is none.
+func (o *options) interval() time.Duration {
+	if !o.rotation {
+		return 0
+	}
+	return o.rotationInterval
 }
 
 // providerDirs lists where sockets are looked for, first match first.

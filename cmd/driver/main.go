@@ -105,15 +105,19 @@ func assemble(o *options, source *provider.Client, log *slog.Logger) (*parts, er
 	if err != nil {
 		return nil, fmt.Errorf("find the API server: %w", err)
 	}
-	cluster, err := kube.New(kube.Config{API: config, Node: o.nodeID, DriverName: o.driverName, UserAgent: userAgent()})
-	if err != nil {
-		return nil, err
-	}
 	meter, err := metrics.New(ctrlmetrics.Registry)
 	if err != nil {
 		return nil, fmt.Errorf("register metrics: %w", err)
 	}
-	volumes, err := newVolumes(o, rotation.Config{Source: source, Cluster: cluster, Meter: meter, AllowOverrides: o.allowOverrides, Log: log}, meter)
+	config.Wrap(meter.Transport)
+	cluster, err := kube.New(kube.Config{API: config, Node: o.nodeID, DriverName: o.driverName, UserAgent: userAgent()})
+	if err != nil {
+		return nil, err
+	}
+	volumes, err := newVolumes(o, rotation.Config{
+		Source: meter.Source(source), Cluster: cluster, Meter: meter,
+		Interval: o.interval(), Node: o.nodeID, AllowOverrides: o.allowOverrides, Log: log,
+	}, meter, source)
 	if err != nil {
 		return nil, err
 	}
@@ -128,7 +132,7 @@ func assemble(o *options, source *provider.Client, log *slog.Logger) (*parts, er
 }
 
 // newVolumes returns the volumes of this node, those of an earlier process among them.
-func newVolumes(o *options, cfg rotation.Config, meter *metrics.Volumes) (*rotation.Volumes, error) {
+func newVolumes(o *options, cfg rotation.Config, meter *metrics.Volumes, source *provider.Client) (*rotation.Volumes, error) {
 	files, err := tmpfs.New(tmpfs.Config{
 		Driver: o.driverName, Pods: o.podsDir, Staging: stagingDir(o.endpoint),
 		MaxVolume: o.maxVolumeBytes, MaxNode: o.maxNodeBytes, Log: cfg.Log,
@@ -144,7 +148,7 @@ func newVolumes(o *options, cfg rotation.Config, meter *metrics.Volumes) (*rotat
 	if err := volumes.Scan(); err != nil { // a volume that cannot be read must not stop the others
 		cfg.Log.Warn("look for volumes of an earlier process", slog.String("err", err.Error()))
 	}
-	return volumes, meter.Gauge(volumes.Count, files.Bytes)
+	return volumes, meter.Report(metrics.Sources{Report: volumes.Report, Bytes: files.Bytes, Up: source.Up})
 }
 
 func (p parts) serve(ctx context.Context) error {

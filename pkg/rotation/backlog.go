@@ -13,57 +13,70 @@ const (
 	lastRetry  = 2 * time.Minute
 )
 
-// backlog holds what is still to be recorded: one snapshot per volume, the newest.
-// A failed one is tried again later, and does not hold up the others.
-type backlog struct {
+// backlog holds what is still to be written: one thing per key, the newest. One that
+// fails is tried again later, and does not hold up the others.
+type backlog[T any] struct {
 	mu    sync.Mutex
 	wake  *sync.Cond
-	items map[string]*item
+	items map[string]*item[T]
 	queue []string  // keys of items whose time has come
 	moved time.Time // when a worker last took an item, or had nothing to do
 }
 
-type item struct {
-	snapshot Snapshot
-	tries    int
-	working  bool // a worker has it
-	again    bool // a newer snapshot came meanwhile
+type item[T any] struct {
+	value   T
+	tries   int
+	working bool // a worker has it
+	again   bool // a newer value came meanwhile
 }
 
-func newBacklog() *backlog {
-	b := &backlog{items: map[string]*item{}}
+func newBacklog[T any]() *backlog[T] {
+	b := &backlog[T]{items: map[string]*item[T]{}}
 	b.wake = sync.NewCond(&b.mu)
 	return b
 }
 
-// put asks for s to be recorded, instead of an older snapshot of the same key.
-func (b *backlog) put(key string, s Snapshot) {
+// put asks for v to be written, instead of an older value of the same key.
+func (b *backlog[T]) put(key string, v T) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if it := b.items[key]; it != nil && it.working {
-		it.snapshot, it.again = s, true
+		it.value, it.again = v, true
 		return
 	}
-	b.items[key] = &item{snapshot: s}
+	b.items[key] = &item[T]{value: v}
 	b.enqueue(key)
 }
 
-// drop forgets what is still to be recorded for key.
-func (b *backlog) drop(key string) {
+// drop forgets what is still to be written for key.
+func (b *backlog[T]) drop(key string) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	delete(b.items, key)
 }
 
-// len counts what is still to be recorded.
-func (b *backlog) len() int {
+// len counts what is still to be written.
+func (b *backlog[T]) len() int {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	return len(b.items)
 }
 
+// fresh counts what is still to be written and has not failed yet.
+func (b *backlog[T]) fresh() int {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	n := 0
+	for _, it := range b.items {
+		if it.tries == 0 {
+			n++
+		}
+	}
+	return n
+}
+
 // enqueue needs b.mu. A key may be queued twice: the second finds nothing to do.
-func (b *backlog) enqueue(key string) {
+func (b *backlog[T]) enqueue(key string) {
 	if len(b.queue) == 0 {
 		b.moved = time.Now()
 	}
@@ -72,7 +85,7 @@ func (b *backlog) enqueue(key string) {
 }
 
 // run has workers call do for each item until ctx ends.
-func (b *backlog) run(ctx context.Context, workers int, do func(context.Context, Snapshot) error) {
+func (b *backlog[T]) run(ctx context.Context, workers int, do func(ctx context.Context, key string, v T) error) {
 	stop := context.AfterFunc(ctx, func() {
 		b.mu.Lock()
 		defer b.mu.Unlock()
@@ -83,11 +96,11 @@ func (b *backlog) run(ctx context.Context, workers int, do func(context.Context,
 	for range workers {
 		group.Go(func() {
 			for {
-				key, it, s := b.next(ctx)
+				key, it, v := b.next(ctx)
 				if it == nil {
 					return
 				}
-				b.finish(ctx, key, it, do(ctx, s))
+				b.finish(ctx, key, it, do(ctx, key, v))
 			}
 		})
 	}
@@ -95,7 +108,7 @@ func (b *backlog) run(ctx context.Context, workers int, do func(context.Context,
 }
 
 // next waits for an item that no worker has; nil means that ctx ended.
-func (b *backlog) next(ctx context.Context) (string, *item, Snapshot) {
+func (b *backlog[T]) next(ctx context.Context) (key string, it *item[T], v T) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	for ctx.Err() == nil {
@@ -103,19 +116,19 @@ func (b *backlog) next(ctx context.Context) (string, *item, Snapshot) {
 			b.wake.Wait()
 			continue
 		}
-		key := b.queue[0]
+		key = b.queue[0]
 		b.queue = b.queue[1:]
-		if it := b.items[key]; it != nil && !it.working {
+		if it = b.items[key]; it != nil && !it.working {
 			it.working, it.again = true, false
 			b.moved = time.Now()
-			return key, it, it.snapshot
+			return key, it, it.value
 		}
 	}
-	return "", nil, Snapshot{}
+	return "", nil, v
 }
 
 // stuck says for how long items have waited without a worker taking any.
-func (b *backlog) stuck() time.Duration {
+func (b *backlog[T]) stuck() time.Duration {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if len(b.queue) == 0 {
@@ -124,7 +137,7 @@ func (b *backlog) stuck() time.Duration {
 	return time.Since(b.moved)
 }
 
-func (b *backlog) finish(ctx context.Context, key string, it *item, err error) {
+func (b *backlog[T]) finish(ctx context.Context, key string, it *item[T], err error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	it.working = false

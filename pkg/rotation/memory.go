@@ -15,19 +15,37 @@ const maxMemory = 1 << 16
 // memory is what a volume remembers across restarts of the driver. It holds no
 // value and no token, and is only ever read from where the driver wrote it.
 type memory struct {
-	Volume          provider.VolumeID  `json:"volume"`
-	Pod             provider.Pod       `json:"pod"`
-	Class           string             `json:"class"`
-	ClassUID        string             `json:"classUID"`
-	ClassGeneration int64              `json:"classGeneration"`
-	Provider        string             `json:"provider"`
-	Versions        []provider.Version `json:"versions,omitempty"`
-	// Fetched is when the fetch of the content began.
+	Volume          provider.VolumeID `json:"volume"`
+	Pod             provider.Pod      `json:"pod"`
+	Class           string            `json:"class"`
+	ClassUID        string            `json:"classUID"`
+	ClassGeneration int64             `json:"classGeneration"`
+	// Refresh is the value of the class's refresh annotation.
+	Refresh  string             `json:"refresh,omitempty"`
+	Provider string             `json:"provider"`
+	Versions []provider.Version `json:"versions,omitempty"`
+	// Interval and Never are what the class says of rotation.
+	Interval time.Duration `json:"interval,omitempty"`
+	Never    bool          `json:"never,omitempty"`
+	// Secrets names those that the class wants filled.
+	Secrets []string `json:"secrets,omitempty"`
+	// Fetched is when the last fetch began that succeeded.
 	Fetched time.Time `json:"fetched"`
+	// Changed is when something that is recorded changed.
+	Changed time.Time `json:"changed"`
+	// Expires is when the content stops being valid at the store; Told is the value of
+	// it that an event was made for.
+	Expires time.Time `json:"expires,omitzero"`
+	Told    time.Time `json:"told,omitzero"`
+	// Ready and Synced are the conditions as they are to be recorded.
+	Ready  Condition `json:"ready,omitzero"`
+	Synced Condition `json:"synced,omitzero"`
 	// Due is when the provider wants to be asked again; zero if it does not say.
 	Due time.Time `json:"due,omitzero"`
 	// Recorded says that the cluster knows what is mounted.
 	Recorded bool `json:"recorded"`
+	// Known says that the record exists, if perhaps not as it should be.
+	Known bool `json:"known,omitempty"`
 	// Truncated says that versions did not fit: they are unknown, not none.
 	Truncated bool `json:"truncated,omitempty"`
 }
@@ -58,5 +76,30 @@ func recall(f Found) (m memory, ok bool) {
 func (m memory) unfinished() bool { return !m.Recorded && !m.Truncated }
 
 func (m memory) snapshot(target string) Snapshot {
-	return Snapshot{Target: target, Volume: m.Volume, Pod: m.Pod, Class: m.Class, Versions: m.Versions, Fetched: m.Fetched}
+	s := Snapshot{Target: target, Volume: m.Volume, Pod: m.Pod, Class: m.Class, Versions: m.Versions, Changed: m.Changed, Known: m.Known}
+	for _, c := range []Condition{m.Ready, m.Synced} {
+		if c.Type != "" {
+			s.Conditions = append(s.Conditions, c)
+		}
+	}
+	return s
+}
+
+func (m memory) className() ClassName { return ClassName{m.Pod.Namespace, m.Class} }
+
+// isFrom says whether the content was fetched by this state of the class.
+func (m memory) isFrom(uid string, generation int64) bool {
+	return m.ClassUID == uid && m.ClassGeneration == generation
+}
+
+// plan is what the schedule needs to know.
+func (m memory) plan() plan {
+	p := plan{
+		provider: m.Provider, class: m.className(), account: m.Pod.ServiceAccount,
+		interval: m.Interval, never: m.Never, fetched: m.Fetched,
+	}
+	if !m.Due.IsZero() {
+		p.lease = m.Due.Sub(m.Fetched)
+	}
+	return p
 }

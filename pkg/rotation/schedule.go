@@ -34,6 +34,7 @@ const (
 	OnChange   Trigger = "class"  // the class is another one, or was edited
 	OnForce    Trigger = "forced" // the refresh annotation has a new value
 	OnRetry    Trigger = "retry"
+	OnSync     Trigger = "sync" // a Kubernetes Secret was filled
 )
 
 // plan is what the schedule needs to know of a volume.
@@ -284,6 +285,15 @@ func (s *schedule) lag(now time.Time) time.Duration {
 	return max(lag, 0)
 }
 
+// inFlight counts the refreshes that were started and have not ended.
+func (s *schedule) inFlight() int {
+	n := 0
+	for _, l := range s.lanes {
+		n += l.running
+	}
+	return n
+}
+
 // succeed ends a refresh that answered; p is what is known of the volume now.
 func (s *schedule) succeed(now time.Time, target string, p plan) {
 	e := s.finish(now, target)
@@ -379,11 +389,12 @@ func (s *schedule) wake(now time.Time, target string) {
 }
 
 // change makes every volume of a class that outdated accepts due: on every node at
-// another time, on this one at the same.
+// another time, on this one at the same. Also those that are never refreshed: their
+// class may say otherwise now.
 func (s *schedule) change(now time.Time, name ClassName, force bool, outdated func(target string) bool) {
 	share := s.random(time.Hour)
 	for target, e := range s.entries {
-		if e.class != name || e.never && !force || !outdated(target) {
+		if e.class != name || !outdated(target) {
 			continue
 		}
 		most := min(s.period(e)/jitter, spread)

@@ -35,6 +35,13 @@ type Class struct {
 	Generation int64
 	Provider   string
 	Parameters map[string]string
+	// Interval is the time between two refreshes; 0 is the driver's.
+	Interval time.Duration
+	// Never keeps what was mounted first.
+	Never bool
+	// Refresh is the value of the annotation that forces a refresh when it changes.
+	Refresh string
+	Secrets []SecretObject
 }
 
 // Generation is a complete content of a volume.
@@ -43,6 +50,8 @@ type Generation struct {
 	GID   int
 	// Memory is kept with the content, where pods do not see it; see [Files].
 	Memory []byte
+	// Again is set to change what is mounted. That nothing is, is an error then.
+	Again bool
 }
 
 // State says what is at a target.
@@ -67,19 +76,45 @@ type Found struct {
 	Memory []byte
 }
 
-// Snapshot tells what is mounted, for the record.
-type Snapshot struct {
-	Target   string
-	Volume   provider.VolumeID
-	Pod      provider.Pod
-	Class    string
-	Versions []provider.Version
-	// Fetched tells generations of a volume apart.
-	Fetched time.Time
+// Condition is one that a volume is in, as Kubernetes writes it.
+type Condition struct {
+	Type   string    `json:"type"`
+	OK     bool      `json:"ok,omitempty"`
+	Reason string    `json:"reason"`
+	Text   string    `json:"text,omitempty"`
+	Since  time.Time `json:"since"`
 }
 
-// Warning is something that a pod's owner should know.
-type Warning struct {
+// The types of conditions.
+const (
+	// Ready: the volume is kept fresh.
+	Ready = "Ready"
+	// Synced: the Secrets that its class asks for are.
+	Synced = "Synced"
+)
+
+// Snapshot tells what is mounted, for the record.
+type Snapshot struct {
+	Target     string
+	Volume     provider.VolumeID
+	Pod        provider.Pod
+	Class      string
+	Versions   []provider.Version
+	Conditions []Condition
+	// Changed tells snapshots of a volume apart.
+	Changed time.Time
+	// Known says that the record exists, if nobody deleted it.
+	Known bool
+}
+
+// Notice is something that users should know: of a pod, or, if that has no name, of
+// a class.
+type Notice struct {
+	Pod      provider.Pod
+	Class    ClassName
+	ClassUID string
+	// Good news is no warning.
+	Good bool
 	// Reason is one word, Text a sentence without any value.
 	Reason, Text string
 }
@@ -97,8 +132,8 @@ type Cluster interface {
 	Class(ctx context.Context, namespace, name string) (Class, error)
 	// Record writes down what is mounted, if that is not written yet.
 	Record(ctx context.Context, s Snapshot) error
-	// Warn tells a pod's owner of something that does not stop the pod.
-	Warn(ctx context.Context, pod provider.Pod, w Warning) error
+	// Tell makes an event.
+	Tell(ctx context.Context, n Notice) error
 }
 
 // Files keeps the directories of volumes. Calls for different targets may run side
@@ -108,6 +143,8 @@ type Files interface {
 	// Replace makes the target hold exactly g, memory included; on an error it holds
 	// what it held. Changed says whether pods see a difference.
 	Replace(target string, g Generation) (changed bool, err error)
+	// Read returns the files that the target holds.
+	Read(target string) ([]provider.File, error)
 	// Remove unmounts and removes the target. It succeeds if nothing is there.
 	Remove(target string) error
 }
@@ -118,18 +155,44 @@ type Notes interface {
 	Remember(target string, memory []byte) error
 	// Scan finds the volumes that are mounted on this node.
 	Scan() ([]Found, error)
+	// Pinned says whether a container uses a subPath of the volume, which shows for ever
+	// what was there when it started.
+	Pinned(target string) bool
 }
 
 // Meter counts. Provider is empty until the class is known.
 type Meter interface {
 	Published(provider string, phase Phase, took time.Duration, err error)
+	Refreshed(provider string, phase Phase, took time.Duration, changed bool, err error)
+	Filled(provider string, took time.Duration, err error)
 	Unpublished(err error)
 }
 
-// Phase is the step of a publish that failed, or Done.
+// Journal is told who got what. It must be quick.
+type Journal interface {
+	Note(e Entry)
+}
+
+// Entry is one delivery of content. It holds no value.
+type Entry struct {
+	Time    time.Time
+	Trigger Trigger
+	Pod     provider.Pod
+	Class   string
+	// Provider is empty while the class is not known.
+	Provider string
+	// Secret names the Kubernetes Secret, if it is about one.
+	Secret string
+	// Versions are those that were delivered.
+	Versions []provider.Version
+	Changed  bool
+	Err      error
+}
+
+// Phase is the step of a publish or a refresh that failed, or Done.
 type Phase int
 
-// The phases of a publish.
+// The phases.
 const (
 	Done Phase = iota
 	Looking

@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"log/slog"
 	"maps"
+	"math/rand/v2"
 	"runtime/debug"
 	"slices"
 	"strings"
@@ -20,14 +21,13 @@ const (
 	fileMode      = fs.FileMode(0o644) // of files whose provider says nothing else
 	unpublishWait = 5 * time.Second    // for a publish of the same volume to stop
 	recorders     = 16                 // records written side by side
-	// recordPatience bounds how long one try of a record gives way to publishes, and
-	// mountHold how long one publish makes records wait.
-	recordPatience = time.Second
-	mountHold      = 250 * time.Millisecond
-	drainPause     = 20 * time.Millisecond
-	tellers        = 4               // providers told side by side of volumes that are gone
-	maxGone        = 1024            // volumes whose providers are still to be told
-	stuckAfter     = 5 * time.Minute // that records wait without one being tried
+	// patience bounds how long one try of what can wait gives way to publishes, and
+	// mountHold how long one publish makes it wait.
+	patience   = time.Second
+	mountHold  = 250 * time.Millisecond
+	drainPause = 20 * time.Millisecond
+	maxGone    = 1024            // volumes whose providers are still to be told
+	stuckAfter = 5 * time.Minute // that records wait without one being tried
 )
 
 // Config is what Volumes needs.
@@ -36,7 +36,16 @@ type Config struct {
 	Cluster Cluster
 	Files   Files
 	Notes   Notes
+	// Secrets is nil where none are to be filled.
+	Secrets Secrets
 	Meter   Meter
+	// Journal is nil where none is kept.
+	Journal Journal
+	// Interval is the time between two refreshes of a volume; 0 turns rotation off.
+	Interval time.Duration
+	// Node names this node. Its identities are refreshed at other times than those of
+	// other nodes.
+	Node string
 	// AllowOverrides lets a pod's volume attributes override class parameters.
 	AllowOverrides bool
 	Log            *slog.Logger
@@ -45,34 +54,50 @@ type Config struct {
 // Volumes keeps the volumes of one node. Its methods may be called concurrently.
 type Volumes struct {
 	cfg     Config
-	records *backlog
-	gone    chan memory // of volumes whose providers are to be told
-	warned  chan warned // what pods' owners are to be told
+	records *backlog[Snapshot]
+	copies  *backlog[copying]
+	gone    chan memory   // of volumes whose providers are to be told
+	notices chan Notice   // what users are to be told
+	kick    chan struct{} // the schedule may have something to do
 
-	mu    sync.Mutex
-	known map[string]*known // by target: what is mounted
-	calls map[string]*call  // by target: what is being done
+	mu      sync.Mutex
+	known   map[string]*known // by target: what is mounted
+	calls   map[string]*call  // by target: what is being done
+	classes map[ClassName]*classUse
+	times   *schedule
+	down    map[circuitName]failure // providers that did not answer, for a class
+	filled  map[secretName]*filled
+	causes  map[cause]time.Time  // what was told of, and when
+	success map[string]time.Time // by provider: when it answered last
+	turned  time.Time            // when the clock was looked at last
 
-	mounts gate // first publishes go before records
+	mounts gate // first publishes go before what can wait
 }
 
 // known is a mounted volume.
 type known struct {
 	volume   Volume // with its freshest tokens; without an ID until kubelet announced it
+	class    ClassName
 	memory   memory
-	remember bool // there is a memory
-	outdated bool // the class has changed since
+	remember bool    // there is a memory
+	outdated bool    // the class has changed since
+	failure  failure // of the last refresh; none if it succeeded
+	unfilled failure // of its Secrets
+	looked   bool    // for subPaths
 }
 
-// warned is a warning for a pod.
-type warned struct {
-	pod     provider.Pod
-	warning Warning
+// failure is why something could not be done; none if it has no reason.
+type failure struct {
+	reason string
+	about  string // a Secret, if it is about one
+	err    error
+	since  time.Time
+	tries  int
 }
 
 // call is something under way for a target.
 type call struct {
-	quiet  bool // it leaves a mounted volume mounted, with its content
+	quiet  bool // it leaves a mounted volume mounted, with a whole content
 	cancel context.CancelFunc
 	done   chan struct{}
 }
@@ -84,131 +109,134 @@ func New(cfg Config) (*Volumes, error) {
 		return nil, errors.New("source, cluster, files, notes and meter are required")
 	case cfg.Log == nil:
 		return nil, errors.New("log is required")
+	case cfg.Interval < 0:
+		return nil, errors.New("the interval must not be negative")
 	}
-	return &Volumes{cfg: cfg, records: newBacklog(), gone: make(chan memory, maxGone), warned: make(chan warned, maxGone), known: map[string]*known{}, calls: map[string]*call{}}, nil
+	return &Volumes{
+		cfg: cfg, records: newBacklog[Snapshot](), copies: newBacklog[copying](),
+		gone: make(chan memory, maxGone), notices: make(chan Notice, maxNotices), kick: make(chan struct{}, 1),
+		known: map[string]*known{}, calls: map[string]*call{}, classes: map[ClassName]*classUse{},
+		times: newSchedule(cfg.Interval, cfg.Node, chance), down: map[circuitName]failure{},
+		filled: map[secretName]*filled{}, causes: map[cause]time.Time{}, success: map[string]time.Time{}, turned: time.Now(),
+	}, nil
+}
+
+// chance is below the given time.
+func chance(below time.Duration) time.Duration {
+	if below <= 0 {
+		return 0
+	}
+	return rand.N(below) //nolint:gosec // jitter needs no secrecy
 }
 
 // Scan finds what an earlier process mounted, before calls are answered, and goes
 // on with what that one left undone.
 func (r *Volumes) Scan() error {
 	all, err := r.cfg.Notes.Scan()
+	r.mu.Lock()
+	defer r.mu.Unlock()
 	for _, f := range all {
-		if f.State != Complete {
-			continue
-		}
-		m, ok := recall(f)
-		r.mu.Lock()
-		r.known[f.Target] = &known{memory: m, remember: ok}
-		r.mu.Unlock()
-		if ok && m.unfinished() {
-			r.records.put(f.Target, m.snapshot(f.Target))
+		if f.State == Complete {
+			m, ok := recall(f)
+			k := &known{class: m.className(), memory: m, remember: ok}
+			r.take(f.Target, k)
+			r.resume(f.Target, k)
 		}
 	}
 	return err
 }
 
-// Count is a number of volumes.
-type Count struct {
-	// Mounted volumes were published or announced by kubelet since the start.
-	Mounted int
-	// Unclaimed ones were found mounted at the start, and kubelet has not announced
-	// them yet. It never does for a pod that is ending.
-	Unclaimed int
-	// Unrecorded are those whose status is still to be written.
-	Unrecorded int
-	// Outdated are those whose class is not what it was when their content was fetched.
-	Outdated int
-}
-
-// Count counts the volumes.
-func (r *Volumes) Count() Count {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	n := Count{Unrecorded: r.records.len()}
-	for _, k := range r.known {
-		if k.volume.ID == "" {
-			n.Unclaimed++
-		} else {
-			n.Mounted++
-		}
-		if k.outdated {
-			n.Outdated++
-		}
+// take knows a volume from now on, instead of what was known. It needs r.mu.
+func (r *Volumes) take(target string, k *known) {
+	old := r.known[target]
+	if k.class.Name != "" {
+		r.enter(k.class)
 	}
-	return n
-}
-
-// ClassName names a class.
-type ClassName struct{ Namespace, Name string }
-
-// Classes lists the classes of mounted volumes.
-func (r *Volumes) Classes() []ClassName {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	used := map[ClassName]bool{}
-	for _, k := range r.known {
-		if k.remember {
-			used[ClassName{k.memory.Pod.Namespace, k.memory.Class}] = true
-		}
+	if old != nil && old.class.Name != "" {
+		r.leave(old.class)
 	}
-	return slices.Collect(maps.Keys(used))
-}
-
-// ClassChanged tells what a class is now; with an empty UID it is gone. Volumes that
-// were mounted from another state of it count as outdated.
-func (r *Volumes) ClassChanged(name ClassName, uid string, generation int64) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	for _, k := range r.known {
-		if k.remember && k.memory.Pod.Namespace == name.Namespace && k.memory.Class == name.Name {
-			k.outdated = k.memory.ClassUID != uid || k.memory.ClassGeneration != generation
-		}
+	r.known[target] = k
+	if !k.remember && k.volume.ID == "" {
+		return // nothing is known but that it is there
+	}
+	r.times.put(time.Now(), target, k.plan())
+	r.wakeUp()
+	if k.remember {
+		r.compare(k)
+		r.catchUp(target, k)
 	}
 }
 
-// Run writes records, and tells providers of volumes that are gone, until ctx ends.
+// resume goes on with what an earlier process left undone. It needs r.mu.
+func (r *Volumes) resume(target string, k *known) {
+	if k.remember && k.memory.unfinished() {
+		r.records.put(target, k.memory.snapshot(target))
+	}
+	if k.remember && r.cfg.Secrets != nil {
+		r.resumeSecrets(target, k)
+	}
+}
+
+// plan is what the schedule needs to know. A volume without memory was mounted by
+// another driver, it is not known when.
+func (k *known) plan() plan {
+	if k.remember {
+		return k.memory.plan()
+	}
+	return plan{class: k.class, account: k.volume.Pod.ServiceAccount}
+}
+
+// forget needs r.mu.
+func (r *Volumes) forget(target string) *known {
+	k := r.known[target]
+	if k == nil {
+		return nil
+	}
+	delete(r.known, target)
+	r.times.remove(time.Now(), target)
+	r.records.drop(target)
+	r.copies.drop(target)
+	r.dropSecrets(target)
+	if k.class.Name != "" {
+		r.leave(k.class)
+	}
+	return k
+}
+
+// Run refreshes volumes, writes records and fills Secrets, tells users and providers,
+// until ctx ends.
 func (r *Volumes) Run(ctx context.Context) error {
 	var group sync.WaitGroup
 	for range tellers {
-		group.Go(func() {
-			for {
-				select {
-				case m := <-r.gone:
-					r.cfg.Source.Unmounted(ctx, m.Provider, m.Volume)
-				case w := <-r.warned:
-					if err := r.cfg.Cluster.Warn(ctx, w.pod, w.warning); err != nil {
-						r.cfg.Log.LogAttrs(ctx, slog.LevelWarn, "tell of a warning", slog.String("namespace", w.pod.Namespace),
-							slog.String("pod", w.pod.Name), slog.String("err", err.Error()))
-					}
-				case <-ctx.Done():
-					return
-				}
-			}
-		})
+		group.Go(func() { r.tellProviders(ctx) })
 	}
-	r.record(ctx)
+	group.Go(func() { r.tellUsers(ctx) })
+	group.Go(func() { r.turn(ctx) })
+	group.Go(func() { r.copies.run(ctx, copiers, r.copy) })
+	r.records.run(ctx, recorders, r.record)
 	group.Wait()
 	return nil
 }
 
-func (r *Volumes) record(ctx context.Context) {
-	r.records.run(ctx, recorders, func(ctx context.Context, s Snapshot) (err error) {
-		defer func() {
-			if recover() != nil {
-				r.cfg.Log.LogAttrs(ctx, slog.LevelError, "record panicked", slog.String("stack", string(debug.Stack())))
-				err = errors.New("record panicked")
-			}
-		}()
-		r.mounts.wait(ctx, recordPatience)
-		err = r.cfg.Cluster.Record(ctx, s)
-		if err != nil {
-			r.cfg.Log.LogAttrs(ctx, slog.LevelWarn, "record what is mounted: will retry", slog.String("volume", string(s.Volume)),
-				slog.String("namespace", s.Pod.Namespace), slog.String("pod", s.Pod.Name), slog.String("err", err.Error()))
-			return err
-		}
-		r.recorded(ctx, s)
-		return nil
-	})
+// record writes one record.
+func (r *Volumes) record(ctx context.Context, _ string, s Snapshot) (err error) {
+	defer r.recovered(ctx, "record", &err)
+	r.mounts.wait(ctx, patience)
+	if err = r.cfg.Cluster.Record(ctx, s); err != nil {
+		r.cfg.Log.LogAttrs(ctx, slog.LevelWarn, "record what is mounted: will retry", slog.String("volume", string(s.Volume)),
+			slog.String("namespace", s.Pod.Namespace), slog.String("pod", s.Pod.Name), slog.String("err", err.Error()))
+		return err
+	}
+	r.recorded(ctx, s)
+	return nil
+}
+
+// recovered makes an error of a panic: one volume must not end the work for the others.
+func (r *Volumes) recovered(ctx context.Context, what string, err *error) {
+	if recover() != nil {
+		r.cfg.Log.LogAttrs(ctx, slog.LevelError, what+" panicked", slog.String("stack", string(debug.Stack())))
+		*err = provider.Errorf(provider.Internal, "%s panicked: the log has more", what)
+	}
 }
 
 // recorded notes at the volume that its record is written. Should that fail, a
@@ -221,11 +249,11 @@ func (r *Volumes) recorded(ctx context.Context, s Snapshot) {
 	defer end()
 	r.mu.Lock()
 	k := r.known[s.Target]
-	if k == nil || !k.remember || k.memory.Volume != s.Volume || !k.memory.Fetched.Equal(s.Fetched) {
+	if k == nil || !k.remember || k.memory.Volume != s.Volume || !k.memory.Changed.Equal(s.Changed) {
 		r.mu.Unlock()
 		return
 	}
-	k.memory.Recorded = true
+	k.memory.Recorded, k.memory.Known = true, true
 	text, err := k.memory.encode()
 	r.mu.Unlock()
 	if err == nil {
@@ -236,9 +264,9 @@ func (r *Volumes) recorded(ctx context.Context, s Snapshot) {
 	}
 }
 
-// Drain waits until all is recorded, or ctx ends.
+// Drain waits until all is recorded and filled that has not failed yet, or ctx ends.
 func (r *Volumes) Drain(ctx context.Context) {
-	for r.records.len() > 0 {
+	for r.records.fresh()+r.copies.fresh() > 0 {
 		select {
 		case <-ctx.Done():
 			return
@@ -250,8 +278,13 @@ func (r *Volumes) Drain(ctx context.Context) {
 // Alive returns an error if the work that is done beside calls does not advance,
 // which a slow or failing cluster is no reason for: every try has a deadline.
 func (r *Volumes) Alive(context.Context) error {
-	if d := r.records.stuck(); d > stuckAfter {
+	if d := max(r.records.stuck(), r.copies.stuck()); d > stuckAfter {
 		return fmt.Errorf("records of mounted volumes have waited for %v and none was tried", d.Round(time.Second))
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if d := time.Since(r.turned); d > stuckAfter {
+		return fmt.Errorf("the clock of refreshes stands still since %v", d.Round(time.Second))
 	}
 	return nil
 }
@@ -265,19 +298,43 @@ func (r *Volumes) Publish(ctx context.Context, v Volume) error {
 		r.cfg.Meter.Published("", Done, time.Since(start), nil)
 		return nil
 	}
-	name, phase := "", Looking
+	d := delivery{phase: Looking, err: err}
 	if err == nil {
-		name, phase, err = r.publish(ctx, v)
+		d = r.publish(ctx, v)
 	}
 	took := time.Since(start)
-	r.cfg.Meter.Published(name, phase, took, err)
-	if err != nil {
-		return err
+	r.cfg.Meter.Published(d.class.Provider, d.phase, took, d.err)
+	r.note(Entry{Trigger: OnMount, Pod: v.Pod, Class: v.Class, Provider: d.class.Provider, Versions: d.versions(), Changed: d.err == nil, Err: d.err})
+	if d.err != nil {
+		return d.err
 	}
-	r.enqueue(v.Target)
 	r.cfg.Log.LogAttrs(ctx, slog.LevelInfo, "published", slog.String("volume", string(v.ID)), slog.String("namespace", v.Pod.Namespace),
-		slog.String("pod", v.Pod.Name), slog.String("class", v.Class), slog.String("provider", name), slog.Duration("took", took))
+		slog.String("pod", v.Pod.Name), slog.String("class", v.Class), slog.String("provider", d.class.Provider), slog.Duration("took", took))
+	r.fillFirst(ctx, v.Target, d)
+	r.enqueue(v.Target)
 	return nil
+}
+
+// delivery is what came of a fetch.
+type delivery struct {
+	class Class
+	resp  *provider.Response
+	phase Phase
+	err   error
+}
+
+func (d delivery) versions() []provider.Version {
+	if d.resp == nil {
+		return nil
+	}
+	return d.resp.Versions
+}
+
+func (r *Volumes) note(e Entry) {
+	if r.cfg.Journal != nil {
+		e.Time = time.Now()
+		r.cfg.Journal.Note(e)
+	}
 }
 
 // republish takes the tokens of a mounted volume; it waits for nothing.
@@ -299,20 +356,28 @@ func (r *Volumes) republish(v Volume) (mounted bool, err error) {
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if k := r.known[v.Target]; k != nil {
+	if k := r.known[v.Target]; k != nil && (k.remember || k.volume.ID != "") {
 		if k.volume.ID == "" {
 			r.announce(v)
 		}
-		k.volume = v
+		r.refreshTokens(k, v)
 		return true, nil
 	}
 	r.announce(v)
 	m, ok := recall(found)
-	r.known[v.Target] = &known{volume: v, memory: m, remember: ok}
-	if ok && m.unfinished() {
-		r.records.put(v.Target, m.snapshot(v.Target))
-	}
+	k := &known{volume: v, class: ClassName{v.Pod.Namespace, v.Class}, memory: m, remember: ok}
+	r.take(v.Target, k)
+	r.resume(v.Target, k)
 	return true, nil
+}
+
+// refreshTokens needs r.mu.
+func (r *Volumes) refreshTokens(k *known, v Volume) {
+	k.volume = v
+	if _, _, asleep := r.times.trouble(v.Target); asleep && !expired(v.Tokens, time.Now()) {
+		r.times.wake(time.Now(), v.Target)
+		r.wakeUp()
+	}
 }
 
 // announce looks at a mounted volume that kubelet names to this process for the first
@@ -321,10 +386,7 @@ func (r *Volumes) announce(v Volume) {
 	if len(v.Attributes) == 0 || r.cfg.AllowOverrides {
 		return
 	}
-	select {
-	case r.warned <- warned{v.Pod, Warning{"OverrideRefused", r.overrides(v)}}:
-	default: // too many are waiting: those tell enough
-	}
+	r.tell(Notice{Pod: v.Pod, Class: ClassName{v.Pod.Namespace, v.Class}, Reason: "OverrideRefused", Text: r.overrides(v)})
 }
 
 func (r *Volumes) overrides(v Volume) string {
@@ -338,66 +400,83 @@ func (r *Volumes) takeTokens(v Volume) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	c, k := r.calls[v.Target], r.known[v.Target]
-	if c == nil || !c.quiet || k == nil {
+	if c == nil || !c.quiet || k == nil || !k.remember && k.volume.ID == "" {
 		return false
 	}
-	k.volume = v
+	r.refreshTokens(k, v)
 	return true
 }
 
-func (r *Volumes) publish(ctx context.Context, v Volume) (name string, phase Phase, err error) {
+func (r *Volumes) publish(ctx context.Context, v Volume) delivery {
 	ctx, end, err := r.begin(ctx, v.Target, exclusive)
 	if err != nil {
-		return "", Looking, err
+		return delivery{phase: Looking, err: err}
 	}
 	defer end()
 	defer r.mounts.enter(mountHold)()
-	class, err := r.cfg.Cluster.Class(ctx, v.Pod.Namespace, v.Class)
+	name := ClassName{v.Pod.Namespace, v.Class}
+	defer r.use(name)()
+	class, err := r.readClass(ctx, name)
 	if err != nil {
-		return "", Classing, err
+		return delivery{phase: Classing, err: err}
 	}
 	start := time.Now()
-	resp, err := r.fetch(ctx, class, v)
+	resp, err := r.fetch(ctx, class, v, memory{}, time.Time{})
 	if err != nil {
-		return class.Provider, Fetching, fmt.Errorf("failed to mount secrets store objects for pod %s/%s: %w", v.Pod.Namespace, v.Pod.Name, err)
+		return delivery{class, nil, Fetching, failedMount(v, err)}
 	}
+	m := remembered(v, class, resp, start)
+	if _, err := r.replace(v, resp, m, false); err != nil {
+		return delivery{class, nil, Writing, failedMount(v, err)}
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.answered(class.Provider, name)
+	r.take(v.Target, &known{volume: v, class: name, memory: m, remember: true})
+	return delivery{class: class, resp: resp, phase: Done}
+}
+
+func failedMount(v Volume, err error) error {
+	return fmt.Errorf("failed to mount secrets store objects for pod %s/%s: %w", v.Pod.Namespace, v.Pod.Name, err)
+}
+
+// remembered is what a volume remembers of a fetch that began at start.
+func remembered(v Volume, class Class, resp *provider.Response, start time.Time) memory {
 	m := memory{
-		Volume: v.ID, Pod: v.Pod, Class: v.Class, ClassUID: class.UID, ClassGeneration: class.Generation,
-		Provider: class.Provider, Versions: resp.Versions, Fetched: start,
+		Volume: v.ID, Pod: v.Pod, Class: v.Class, ClassUID: class.UID, ClassGeneration: class.Generation, Refresh: class.Refresh,
+		Provider: class.Provider, Interval: class.Interval, Never: class.Never,
+		Versions: resp.Versions, Fetched: start, Changed: start, Expires: resp.Expires,
+		Ready: Condition{Type: Ready, OK: true, Reason: "Mounted", Since: start},
 	}
 	if resp.Refresh > 0 {
 		m.Due = start.Add(resp.Refresh)
 	}
-	if err := r.write(v, resp, m); err != nil {
-		return class.Provider, Writing, fmt.Errorf("failed to mount secrets store objects for pod %s/%s: %w", v.Pod.Namespace, v.Pod.Name, err)
+	for _, s := range class.Secrets {
+		m.Secrets = append(m.Secrets, s.Name)
 	}
-	return class.Provider, Done, nil
+	return m
 }
 
-func (r *Volumes) write(v Volume, resp *provider.Response, m memory) error {
+// replace makes a volume hold what was fetched.
+func (r *Volumes) replace(v Volume, resp *provider.Response, m memory, again bool) (changed bool, err error) {
 	text, err := m.encode()
 	if err != nil {
-		return err
+		return false, err
 	}
-	if _, err := r.cfg.Files.Replace(v.Target, Generation{Files: resp.Files, GID: v.GID, Memory: text}); err != nil {
-		return err
-	}
-	r.mu.Lock()
-	r.known[v.Target] = &known{volume: v, memory: m, remember: true}
-	r.mu.Unlock()
-	return nil
+	return r.cfg.Files.Replace(v.Target, Generation{Files: resp.Files, GID: v.GID, Memory: text, Again: again})
 }
 
 // enqueue has what is mounted recorded, unless it is gone already.
 func (r *Volumes) enqueue(target string) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if k := r.known[target]; k != nil && !k.memory.Recorded {
+	if k := r.known[target]; k != nil && k.remember && !k.memory.Recorded {
 		r.records.put(target, k.memory.snapshot(target))
 	}
 }
 
-func (r *Volumes) fetch(ctx context.Context, class Class, v Volume) (*provider.Response, error) {
+// fetch asks the provider of a class; m is what the volume holds now.
+func (r *Volumes) fetch(ctx context.Context, class Class, v Volume, m memory, notBefore time.Time) (*provider.Response, error) {
 	parameters, err := r.parameters(class, v)
 	if err != nil {
 		return nil, err
@@ -407,10 +486,14 @@ func (r *Volumes) fetch(ctx context.Context, class Class, v Volume) (*provider.R
 			return nil, err
 		}
 	}
-	resp, err := r.cfg.Source.Mount(ctx, class.Provider, &provider.Request{
+	req := &provider.Request{
 		Volume: v.ID, Pod: v.Pod, Tokens: v.Tokens, Class: v.Class, Parameters: parameters, Secrets: v.Secrets,
-		Mode: fileMode, TargetPath: v.Target,
-	})
+		Mode: fileMode, TargetPath: v.Target, NotBefore: notBefore,
+	}
+	if !m.Truncated {
+		req.Current = m.Versions
+	}
+	resp, err := r.cfg.Source.Mount(ctx, class.Provider, req)
 	if err == nil && ctx.Err() != nil {
 		err = provider.Errorf(provider.Timeout, "the volume was given up meanwhile: %w", context.Cause(ctx))
 	}
@@ -418,7 +501,7 @@ func (r *Volumes) fetch(ctx context.Context, class Class, v Volume) (*provider.R
 }
 
 func (r *Volumes) parameters(class Class, v Volume) (map[string]string, error) {
-	where := "secretproviderclass " + v.Pod.Namespace + "/" + v.Class
+	where := ClassName{v.Pod.Namespace, v.Class}.String()
 	switch {
 	case class.Provider == "":
 		return nil, provider.Errorf(provider.Invalid, "%s: spec.provider is not set", where)
@@ -456,23 +539,16 @@ func (r *Volumes) unpublish(ctx context.Context, target string) error {
 	if err = r.cfg.Files.Remove(target); err != nil {
 		return provider.Errorf(provider.Internal, "failed to clean and unmount target path %s: %w", target, err)
 	}
-	r.records.drop(target)
 	r.mu.Lock()
-	k := r.known[target]
-	delete(r.known, target)
+	k := r.forget(target)
 	r.mu.Unlock()
 	if k != nil && k.remember {
-		r.tell(k.memory)
+		select {
+		case r.gone <- k.memory:
+		default: // too many wait for that
+		}
 	}
 	return nil
-}
-
-// tell has a provider told that a volume is gone; not if too many wait for that.
-func (r *Volumes) tell(m memory) {
-	select {
-	case r.gone <- m:
-	default:
-	}
 }
 
 // interrupt cancels what is done for a target, and waits a little for its end.

@@ -30,6 +30,7 @@ type world struct {
 	counted []string
 	told    []string
 	slow    time.Duration // of Remember
+	pinned  string
 }
 
 func (w *world) Mount(ctx context.Context, name string, req *provider.Request) (*provider.Response, error) {
@@ -42,11 +43,35 @@ func (w *world) Class(_ context.Context, namespace, name string) (rotation.Class
 
 func (w *world) Record(ctx context.Context, s rotation.Snapshot) error { return w.record(ctx, s) }
 
-func (w *world) Warn(_ context.Context, pod provider.Pod, warning rotation.Warning) error {
+func (w *world) Tell(_ context.Context, n rotation.Notice) error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.told = append(w.told, pod.Name+" "+warning.Reason+" "+warning.Text)
+	who := n.Pod.Name
+	if who == "" {
+		who = n.Class.String()
+	}
+	w.told = append(w.told, who+" "+n.Reason+" "+n.Text)
 	return nil
+}
+
+func (w *world) Read(target string) ([]provider.File, error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.mounted[target].Files, nil
+}
+
+func (w *world) Pinned(target string) bool { return w.pinned == target }
+
+func (w *world) Refreshed(name string, phase rotation.Phase, _ time.Duration, changed bool, err error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.counted = append(w.counted, fmt.Sprintf("refresh %s %d %v %v", name, phase, changed, err == nil))
+}
+
+func (w *world) Filled(name string, _ time.Duration, err error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.counted = append(w.counted, fmt.Sprintf("fill %s %v", name, err == nil))
 }
 
 func (w *world) Look(target string) (rotation.Found, error) {
@@ -62,7 +87,10 @@ func (w *world) Remember(target string, memory []byte) error {
 	time.Sleep(w.slow)
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	g := w.mounted[target]
+	g, ok := w.mounted[target]
+	if !ok {
+		return errors.New("not mounted")
+	}
 	g.Memory = memory
 	w.mounted[target] = g
 	return nil
@@ -89,8 +117,12 @@ func (w *world) Unmounted(_ context.Context, name string, id provider.VolumeID) 
 func (w *world) Replace(target string, g rotation.Generation) (bool, error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	old, mounted := w.mounted[target]
+	if g.Again && !mounted {
+		return false, errors.New("not mounted")
+	}
 	w.mounted[target] = g
-	return true, nil
+	return !cmp.Equal(old.Files, g.Files), nil
 }
 
 func (w *world) Remove(target string) error {
@@ -116,6 +148,17 @@ func (w *world) count() int {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	return len(w.mounted)
+}
+
+// counts is how many volumes are in each state that has any.
+func counts(r *rotation.Volumes) map[rotation.VolumeState]int {
+	n := map[rotation.VolumeState]int{}
+	for state, tally := range r.Report().States {
+		if tally.Count > 0 {
+			n[state] = tally.Count
+		}
+	}
+	return n
 }
 
 func response() *provider.Response {
@@ -457,7 +500,7 @@ func TestRecordsAreResumed(t *testing.T) {
 			if err := r.Scan(); err != nil {
 				t.Fatal(err)
 			}
-			if got := r.Count(); got.Unclaimed != 1 || got.Mounted != 0 {
+			if got := counts(r); got[rotation.Unclaimed] != 1 || got[rotation.Mounted] != 0 {
 				t.Errorf("restart %d: %+v", restart, got)
 			}
 			run(t, r)
@@ -469,14 +512,15 @@ func TestRecordsAreResumed(t *testing.T) {
 				t.Fatal(err)
 			}
 			synctest.Wait()
-			if got := r.Count(); got.Unclaimed != 0 || got.Mounted != 1 || got.Unrecorded != 0 {
+			if got := counts(r); got[rotation.Unclaimed] != 0 || got[rotation.Mounted] != 1 || got[rotation.Unrecorded] != 0 {
 				t.Errorf("restart %d, announced: %+v", restart, got)
 			}
 		}
 		want := rotation.Snapshot{
 			Target: "/t/1", Volume: "csi-1", Pod: volume(1).Pod, Class: "c", Versions: []provider.Version{{ID: "a", Version: "1"}},
 		}
-		want.Fetched = start
+		want.Changed = start
+		want.Conditions = []rotation.Condition{{Type: rotation.Ready, OK: true, Reason: "Mounted", Since: start}}
 		if diff := cmp.Diff([]rotation.Snapshot{want}, recorded); diff != "" {
 			t.Errorf("(-want +got):\n%s", diff)
 		}
@@ -526,7 +570,7 @@ func TestProviderIsToldOfAnUnmount(t *testing.T) {
 		if diff := cmp.Diff([]string{"acme csi-1"}, w.told); diff != "" {
 			t.Errorf("(-want +got):\n%s", diff)
 		}
-		if got := r.Count(); got != (rotation.Count{}) {
+		if got := counts(r); len(got) != 0 {
 			t.Errorf("%+v", got)
 		}
 	})
@@ -554,8 +598,8 @@ func TestMemoryHoldsNoSecret(t *testing.T) {
 	}
 	// Versions that did not fit are unknown: a record without any would be wrong.
 	r := w.volumes(t)
-	if err := r.Scan(); err != nil || r.Count().Unrecorded != 0 {
-		t.Errorf("%+v, %v", r.Count(), err)
+	if err := r.Scan(); err != nil || counts(r)[rotation.Unrecorded] != 0 {
+		t.Errorf("%+v, %v", counts(r), err)
 	}
 }
 
@@ -584,12 +628,12 @@ func TestClassChanged(t *testing.T) {
 		{class, "u", 2, 0},
 		{rotation.ClassName{Namespace: "other", Name: "c"}, "x", 9, 0},
 		{class, "u", 3, 3},
-		{class, "u", 2, 0},
+		{class, "u", 2, 3}, // from a cache that lags behind
 		{class, "new", 2, 3},
 		{class, "", 0, 3},
 	} {
-		r.ClassChanged(step.name, step.uid, step.generation)
-		if got := r.Count().Outdated; got != step.outdated {
+		r.ClassChanged(step.name, rotation.Told{UID: step.uid, Generation: step.generation})
+		if got := counts(r)[rotation.Outdated]; got != step.outdated {
 			t.Errorf("%+v: %d outdated", step, got)
 		}
 	}

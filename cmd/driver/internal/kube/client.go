@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"sync/atomic"
 	"time"
 
@@ -77,10 +78,31 @@ func (c *Cluster) get(ctx context.Context, name rotation.ClassName) (rotation.Cl
 	if err := c.client.Get(ctx, client.ObjectKey{Namespace: name.Namespace, Name: name.Name}, &class); err != nil {
 		return rotation.Class{}, err
 	}
-	return rotation.Class{
-		UID: string(class.UID), Generation: class.Generation,
+	return asClass(&class), nil
+}
+
+func asClass(class *v1.SecretProviderClass) rotation.Class {
+	c := rotation.Class{
+		UID: string(class.UID), Generation: class.Generation, Refresh: class.Annotations[v1.RefreshAnnotation],
 		Provider: string(class.Spec.Provider), Parameters: class.Spec.Parameters,
-	}, nil
+	}
+	if r := class.Spec.Rotation; r != nil {
+		c.Never = r.Mode == v1.RotationNever
+		c.Interval, _ = time.ParseDuration(r.Interval) // the API server has checked it; none is the driver's
+	}
+	for _, s := range class.Spec.SecretObjects {
+		if s == nil {
+			continue
+		}
+		object := rotation.SecretObject{Name: strings.TrimSpace(s.SecretName), Type: s.Type, Labels: s.Labels, Annotations: s.Annotations}
+		for _, d := range s.Data {
+			if d != nil {
+				object.Data = append(object.Data, rotation.SecretKey{File: d.ObjectName, Key: d.Key})
+			}
+		}
+		c.Secrets = append(c.Secrets, object)
+	}
+	return c
 }
 
 // Reachable says whether classes could be looked up since the start. It asks until

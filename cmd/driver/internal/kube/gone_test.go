@@ -61,10 +61,10 @@ func (*told) Classes() []rotation.ClassName {
 	return []rotation.ClassName{{Namespace: "ns", Name: "c"}}
 }
 
-func (n *told) ClassChanged(name rotation.ClassName, uid string, generation int64) {
+func (n *told) ClassChanged(name rotation.ClassName, t rotation.Told) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	n.last = fmt.Sprintf("%s/%s %s %d", name.Namespace, name.Name, uid, generation)
+	n.last = fmt.Sprintf("%s/%s %s %d", name.Namespace, name.Name, t.UID, t.Generation)
 }
 
 // After a gap the classes in use are read again, from the API server's cache.

@@ -336,10 +336,10 @@ type heard struct {
 
 func (h *heard) Classes() []rotation.ClassName { return h.used }
 
-func (h *heard) ClassChanged(name rotation.ClassName, uid string, generation int64) {
+func (h *heard) ClassChanged(name rotation.ClassName, t rotation.Told) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	h.heard = append(h.heard, fmt.Sprintf("%s/%s %v %d", name.Namespace, name.Name, uid != "", generation))
+	h.heard = append(h.heard, fmt.Sprintf("%s/%s %v %d", name.Namespace, name.Name, t.UID != "", t.Generation))
 }
 
 func (h *heard) last() string {
@@ -399,7 +399,7 @@ func (l lab) warn(t *testing.T) {
 	l.namespace(t, "warn")
 	pod := podOf("warn", strings.Repeat("p", 250), "u")
 	for range 2 {
-		if err := l.cluster.Warn(t.Context(), pod, rotation.Warning{Reason: "OverrideRefused", Text: strings.Repeat("x", 2000)}); err != nil {
+		if err := l.cluster.Tell(t.Context(), rotation.Notice{Pod: pod, Reason: "OverrideRefused", Text: strings.Repeat("x", 2000)}); err != nil {
 			t.Fatal(err)
 		}
 	}

@@ -6,9 +6,11 @@ import (
 	"encoding/hex"
 	"fmt"
 	"strings"
+	"time"
 
 	"k8s.io/apimachinery/pkg/api/equality"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -39,7 +41,7 @@ func (c *Cluster) Record(ctx context.Context, s rotation.Snapshot) error {
 		return c.recordAs(ctx, hashedName(s), s)
 	}
 	want := c.status(name, s)
-	found, err := c.createOrGet(ctx, want)
+	found, err := c.make(ctx, want, s.Known)
 	switch {
 	case err != nil || found == nil:
 		return err
@@ -53,7 +55,7 @@ func (c *Cluster) Record(ctx context.Context, s rotation.Snapshot) error {
 
 func (c *Cluster) recordAs(ctx context.Context, name string, s rotation.Snapshot) error {
 	want := c.status(name, s)
-	found, err := c.createOrGet(ctx, want)
+	found, err := c.make(ctx, want, s.Known)
 	if err != nil || found == nil {
 		return err
 	}
@@ -61,6 +63,22 @@ func (c *Cluster) recordAs(ctx context.Context, name string, s rotation.Snapshot
 		return foreign(found, s)
 	}
 	return c.update(ctx, found, want)
+}
+
+// make returns nil if it made the object, else the one that is there. It is looked for
+// first if it is known to be.
+func (c *Cluster) make(ctx context.Context, want *v1.SecretProviderClassPodStatus, known bool) (*v1.SecretProviderClassPodStatus, error) {
+	if known {
+		var found v1.SecretProviderClassPodStatus
+		err := c.client.Get(ctx, client.ObjectKeyFromObject(want), &found)
+		if err == nil {
+			return &found, nil
+		}
+		if !apierrors.IsNotFound(err) {
+			return nil, fmt.Errorf("get secretproviderclasspodstatus %s/%s: %w", want.Namespace, want.Name, err)
+		}
+	}
+	return c.createOrGet(ctx, want)
 }
 
 // createOrGet returns nil if it made the object, else the one that is there.
@@ -91,6 +109,7 @@ func (c *Cluster) update(ctx context.Context, found, want *v1.SecretProviderClas
 	next.Annotations[nodeAnnotation] = want.Annotations[nodeAnnotation]
 	next.OwnerReferences = want.OwnerReferences
 	next.Status = want.Status
+	keepTimes(next.Status.Conditions, found.Status.Conditions)
 	if equality.Semantic.DeepEqual(found, next) {
 		return nil
 	}
@@ -98,6 +117,15 @@ func (c *Cluster) update(ctx context.Context, found, want *v1.SecretProviderClas
 		return fmt.Errorf("update secretproviderclasspodstatus %s/%s: %w", next.Namespace, next.Name, err)
 	}
 	return nil
+}
+
+// keepTimes leaves a condition that did not change as it was written.
+func keepTimes(next, found []metav1.Condition) {
+	for i := range next {
+		if old := meta.FindStatusCondition(found, next[i].Type); old != nil && old.Status == next[i].Status && old.Reason == next[i].Reason {
+			next[i] = *old
+		}
+	}
 }
 
 // isOf says whether a record is that of this volume of this pod.
@@ -148,7 +176,23 @@ func (c *Cluster) status(name string, s rotation.Snapshot) *v1.SecretProviderCla
 	for _, version := range s.Versions { // sorted by id
 		status.Status.Objects = append(status.Status.Objects, v1.SecretProviderClassObject{ID: version.ID, Version: version.Version})
 	}
+	for _, c := range s.Conditions {
+		status.Status.Conditions = append(status.Status.Conditions, condition(c))
+	}
 	return status
+}
+
+const maxMessage = 1024 // of a condition; the API server accepts more
+
+func condition(c rotation.Condition) metav1.Condition {
+	status := metav1.ConditionFalse
+	if c.OK {
+		status = metav1.ConditionTrue
+	}
+	return metav1.Condition{
+		Type: c.Type, Status: status, Reason: c.Reason, Message: cut(c.Text, maxMessage),
+		LastTransitionTime: metav1.NewTime(c.Since.UTC().Truncate(time.Second)),
+	}
 }
 
 // plainName is the name that users know: pod, namespace and class.

@@ -27,7 +27,7 @@ const (
 // Users is who uses classes; [rotation.Volumes] is one.
 type Users interface {
 	Classes() []rotation.ClassName
-	ClassChanged(name rotation.ClassName, uid string, generation int64)
+	ClassChanged(name rotation.ClassName, t rotation.Told)
 }
 
 // Watch tells users of every change of a class until ctx ends. One watch of metadata
@@ -90,28 +90,40 @@ func tell(users Users, event watch.Event) {
 	name := rotation.ClassName{Namespace: class.Namespace, Name: class.Name}
 	switch event.Type {
 	case watch.Added, watch.Modified:
-		users.ClassChanged(name, string(class.UID), class.Generation)
+		users.ClassChanged(name, toldOf(class))
 	case watch.Deleted:
-		users.ClassChanged(name, "", 0)
+		users.ClassChanged(name, rotation.Told{})
 	case watch.Bookmark, watch.Error:
 	}
 }
 
+func toldOf(class *metav1.PartialObjectMetadata) rotation.Told {
+	return rotation.Told{UID: string(class.UID), Generation: class.Generation, Refresh: class.Annotations[v1.RefreshAnnotation]}
+}
+
 // readAgain looks up every class in use, spread over a minute, from the API server's
-// own cache.
+// own cache. Those that cannot be read come once more at the end, until all were.
 func (c *Cluster) readAgain(ctx context.Context, users Users) {
 	names := users.Classes()
-	for _, name := range names {
-		pause(ctx, rand.N(2*c.catchUp/time.Duration(len(names)))) //nolint:gosec // jitter needs no secrecy
-		class, err := c.metadata(ctx, name)
-		switch {
-		case err == nil:
-			users.ClassChanged(name, string(class.UID), class.Generation)
-		case apierrors.IsNotFound(err):
-			users.ClassChanged(name, "", 0)
-		case ctx.Err() != nil:
-			return
+	over := c.catchUp
+	for len(names) > 0 {
+		var failed []rotation.ClassName
+		for _, name := range names {
+			pause(ctx, rand.N(2*over/time.Duration(len(names)))) //nolint:gosec // jitter needs no secrecy
+			if ctx.Err() != nil {
+				return
+			}
+			class, err := c.metadata(ctx, name)
+			switch {
+			case err == nil:
+				users.ClassChanged(name, toldOf(class))
+			case apierrors.IsNotFound(err) && isObjectMissing(err):
+				users.ClassChanged(name, rotation.Told{})
+			default:
+				failed = append(failed, name)
+			}
 		}
+		names, over = failed, max(over, firstRetry)
 	}
 }
 

@@ -2,7 +2,6 @@ package metrics
 
 import (
 	"errors"
-	"fmt"
 	"runtime"
 	"sync"
 	"time"
@@ -23,7 +22,7 @@ const (
 	maxNames   = 20 // different providers
 )
 
-// Volumes counts publishes and unpublishes.
+// Volumes counts what is done to volumes.
 type Volumes struct {
 	registry      prometheus.Registerer
 	mu            sync.Mutex
@@ -34,6 +33,17 @@ type Volumes struct {
 	unpublished   prometheus.Counter
 	unpublishErrs prometheus.Counter
 	took          *prometheus.HistogramVec
+
+	rotated       *prometheus.CounterVec
+	rotateErrors  *prometheus.CounterVec
+	rotateTook    prometheus.Histogram
+	refreshed     *prometheus.CounterVec
+	synced        *prometheus.CounterVec
+	syncTook      prometheus.Histogram
+	refused       *prometheus.CounterVec
+	calls         *prometheus.HistogramVec
+	callsInFlight *prometheus.GaugeVec
+	requests      *prometheus.CounterVec
 }
 
 var _ rotation.Meter = (*Volumes)(nil)
@@ -43,6 +53,15 @@ func New(registry prometheus.Registerer) (*Volumes, error) {
 	constant := prometheus.Labels{"os_type": runtime.GOOS, scopeLabel: scope}
 	counter := func(name, help string, labels ...string) *prometheus.CounterVec {
 		return prometheus.NewCounterVec(prometheus.CounterOpts{Name: name, Help: help, ConstLabels: constant}, labels)
+	}
+	const rotated = "rotated" // always true, as upstream's
+	upstreamHistogram := func(name, help string) prometheus.Histogram {
+		return prometheus.NewHistogram(prometheus.HistogramOpts{
+			Name: name, Help: help, ConstLabels: constant, Buckets: prometheus.ExponentialBucketsRange(0.1, 2, 11),
+		})
+	}
+	own := func(name, help string, labels ...string) *prometheus.CounterVec {
+		return prometheus.NewCounterVec(prometheus.CounterOpts{Name: name, Help: help}, labels)
 	}
 	unpublished := counter("node_unpublish_total", "Volumes unmounted.")
 	unpublishErrs := counter("node_unpublish_error_total", "Unmounts that failed.")
@@ -58,8 +77,28 @@ func New(registry prometheus.Registerer) (*Volumes, error) {
 			Name: "strongroom_publish_duration_seconds", Help: "Time of first publishes, by the kind of their result.",
 			Buckets: prometheus.ExponentialBuckets(0.001, 3, 11), // 1 ms to 59 s
 		}, []string{"provider", "kind"}),
+
+		rotated:      counter("rotation_reconcile_total", "Refreshes of mounted volumes that succeeded.", "provider", rotated),
+		rotateErrors: counter("rotation_reconcile_error_total", "Refreshes of mounted volumes that failed.", "provider", "error_type", rotated),
+		rotateTook:   upstreamHistogram("rotation_reconcile_duration_sec", "Seconds that refreshes took which succeeded."),
+		refreshed: own("strongroom_refreshes_total", "Refreshes of mounted volumes: changed, unchanged, or the kind of their failure.",
+			"provider", "result"),
+		synced:   counter("sync_k8s_secret_total", "Kubernetes Secrets filled, or found as they should be.", "provider"),
+		syncTook: upstreamHistogram("k8s_secret_duration_sec", "Seconds that it took to fill a Kubernetes Secret."),
+		refused:  own("strongroom_secret_errors_total", "Kubernetes Secrets that could not be filled.", "provider", "reason"),
+		calls: prometheus.NewHistogramVec(prometheus.HistogramOpts{
+			Name: "strongroom_provider_call_duration_seconds", Help: "Calls of providers, by the kind of their result.",
+			Buckets: prometheus.ExponentialBuckets(0.001, 4, 9), // 1 ms to 65 s
+		}, []string{"provider", "kind"}),
+		callsInFlight: prometheus.NewGaugeVec(prometheus.GaugeOpts{
+			Name: "strongroom_provider_calls_in_flight", Help: "Calls of providers that have not been answered yet.",
+		}, []string{"provider"}),
+		requests: own("strongroom_api_requests_total", "Requests to the Kubernetes API server.", "verb", "resource", "code"),
 	}
-	for _, c := range []prometheus.Collector{v.published, v.publishErrors, unpublished, unpublishErrs, v.took} {
+	for _, c := range []prometheus.Collector{
+		v.published, v.publishErrors, unpublished, unpublishErrs, v.took, v.rotated, v.rotateErrors, v.rotateTook, v.refreshed,
+		v.synced, v.syncTook, v.refused, v.calls, v.callsInFlight, v.requests,
+	} {
 		if err := registry.Register(c); err != nil {
 			return nil, err
 		}
@@ -67,29 +106,36 @@ func New(registry prometheus.Registerer) (*Volumes, error) {
 	return v, nil
 }
 
-// Gauge registers what is counted when it is asked for.
-func (v *Volumes) Gauge(count func() rotation.Count, bytes func() int64) error {
-	state := func(name string, of func(rotation.Count) int) prometheus.Collector {
-		return prometheus.NewGaugeFunc(prometheus.GaugeOpts{
-			Name: "strongroom_volumes", ConstLabels: prometheus.Labels{"state": name},
-			Help: "Volumes on this node. Unclaimed: mounted by an earlier process and not announced by kubelet since. " +
-				"Unrecorded: their status is still to be written. Outdated: mounted from an older state of their class.",
-		}, func() float64 { return float64(of(count())) })
+// Refreshed implements [rotation.Meter].
+func (v *Volumes) Refreshed(name string, phase rotation.Phase, took time.Duration, changed bool, err error) {
+	name = v.known(name)
+	switch {
+	case err != nil:
+		v.rotateErrors.WithLabelValues(name, v.errorType(phase, err), "true").Inc()
+		v.refreshed.WithLabelValues(name, provider.KindOf(err).String()).Inc()
+		return
+	case changed:
+		v.refreshed.WithLabelValues(name, "changed").Inc()
+	default:
+		v.refreshed.WithLabelValues(name, "unchanged").Inc()
 	}
-	for _, c := range []prometheus.Collector{
-		state("mounted", func(c rotation.Count) int { return c.Mounted }),
-		state("unclaimed", func(c rotation.Count) int { return c.Unclaimed }),
-		state("unrecorded", func(c rotation.Count) int { return c.Unrecorded }),
-		state("outdated", func(c rotation.Count) int { return c.Outdated }),
-		prometheus.NewGaugeFunc(prometheus.GaugeOpts{
-			Name: "strongroom_volume_bytes", Help: "Memory that the content of all volumes on this node takes.",
-		}, func() float64 { return float64(bytes()) }),
-	} {
-		if err := v.registry.Register(c); err != nil {
-			return fmt.Errorf("register metrics: %w", err)
-		}
+	v.rotated.WithLabelValues(name, "true").Inc()
+	v.rotateTook.Observe(took.Seconds())
+}
+
+// Filled implements [rotation.Meter].
+func (v *Volumes) Filled(name string, took time.Duration, err error) {
+	name = v.known(name)
+	if err == nil {
+		v.synced.WithLabelValues(name).Inc()
+		v.syncTook.Observe(took.Seconds())
+		return
 	}
-	return nil
+	reason := provider.KindOf(err).String()
+	if refusal, ok := errors.AsType[*rotation.Refusal](err); ok {
+		reason = refusal.Reason // from a closed set
+	}
+	v.refused.WithLabelValues(name, reason).Inc()
 }
 
 // Published implements [rotation.Meter].

@@ -158,6 +158,29 @@ func sameFile(data *os.Root, f provider.File, gid int) bool {
 	return err == nil && bytes.Equal(contents, f.Contents)
 }
 
+// read returns the files of the generation in use.
+func read(root *os.Root) ([]provider.File, error) {
+	data, err := root.OpenRoot(dataLink)
+	if err != nil {
+		return nil, err
+	}
+	defer closeQuietly(data)
+	var files []provider.File
+	err = fs.WalkDir(data.FS(), ".", func(name string, entry fs.DirEntry, err error) error {
+		if err != nil || entry.IsDir() {
+			return err
+		}
+		info, err := entry.Info()
+		if err != nil {
+			return err
+		}
+		contents, err := data.ReadFile(name)
+		files = append(files, provider.File{Path: name, Mode: info.Mode().Perm(), Contents: contents})
+		return err
+	})
+	return files, err
+}
+
 // write makes a new directory that holds g, or nothing.
 func write(root *os.Root, g rotation.Generation) (name string, err error) {
 	var random [5]byte

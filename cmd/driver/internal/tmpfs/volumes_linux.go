@@ -139,10 +139,36 @@ func (v *Volumes) Replace(target string, g rotation.Generation) (changed bool, e
 	if err != nil {
 		return false, err
 	}
-	if !mounted {
-		return true, v.create(target, g)
+	switch {
+	case mounted:
+		return v.change(target, g)
+	case g.Again:
+		return false, provider.Errorf(provider.Internal, "nothing is mounted at %s any more", target)
 	}
-	return v.change(target, g)
+	return true, v.create(target, g)
+}
+
+// Read returns the files that target holds.
+func (v *Volumes) Read(target string) ([]provider.File, error) {
+	root, err := openVolume(target)
+	if err != nil {
+		return nil, err
+	}
+	defer closeQuietly(root)
+	files, err := read(root)
+	if err != nil {
+		return nil, fmt.Errorf("read volume %s: %w", target, err)
+	}
+	return files, nil
+}
+
+// Pinned looks for what kubelet makes of subPath: a folder per container, beside the
+// pod's volumes.
+func (v *Volumes) Pinned(target string) bool {
+	volume := filepath.Dir(target) // POD/volumes/kubernetes.io~csi/NAME
+	pod := filepath.Dir(filepath.Dir(filepath.Dir(volume)))
+	containers, err := os.ReadDir(filepath.Join(pod, "volume-subpaths", filepath.Base(volume)))
+	return err == nil && len(containers) > 0
 }
 
 func (v *Volumes) change(target string, g rotation.Generation) (changed bool, err error) {

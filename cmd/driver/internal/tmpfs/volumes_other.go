@@ -8,6 +8,7 @@ import (
 	"os"
 
 	"github.com/strongroom/strongroom/pkg/rotation"
+	"github.com/strongroom/strongroom/provider"
 )
 
 var errUnsupported = errors.New("volumes need Linux")
@@ -28,6 +29,12 @@ func (*Volumes) Look(string) (rotation.Found, error) { return rotation.Found{}, 
 
 // Replace implements [rotation.Files].
 func (*Volumes) Replace(string, rotation.Generation) (bool, error) { return false, errUnsupported }
+
+// Read implements [rotation.Files].
+func (*Volumes) Read(string) ([]provider.File, error) { return nil, errUnsupported }
+
+// Pinned implements [rotation.Notes].
+func (*Volumes) Pinned(string) bool { return false }
 
 // Remember implements [rotation.Notes].
 func (*Volumes) Remember(string, []byte) error { return errUnsupported }

@@ -22,11 +22,11 @@ func (p *Provider) Mount(ctx context.Context, req *provider.Request) (*provider.
 	p.logOnce(ctx, req, class.Warnings)
 	s, err := p.openSession(ctx, req, class)
 	if err != nil {
-		return nil, err
+		return nil, provider.At(provider.LoggingIn, err)
 	}
 	replies, err := s.readAll(ctx, class.Objects)
 	if err != nil {
-		return nil, err
+		return nil, provider.At(provider.Reading, err)
 	}
 	for path, r := range replies {
 		p.logOnce(ctx, req, r.warningsFrom(path))

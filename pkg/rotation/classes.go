@@ -1,0 +1,170 @@
+package rotation
+
+import (
+	"context"
+	"time"
+)
+
+// ClassName names a class.
+type ClassName struct{ Namespace, Name string }
+
+// classUse is a class that volumes of this node use, or calls under way.
+type classUse struct {
+	users int
+	// class is as it was read last; nil if something newer was told since.
+	class *Class
+	// told counts what the watch told, and state is the last of it.
+	told  int
+	state Told
+}
+
+// Told is what a watch tells of a class: its state now.
+type Told struct {
+	// UID is empty if the class is gone.
+	UID        string
+	Generation int64
+	// Refresh is the value of the annotation that forces a refresh.
+	Refresh string
+}
+
+// is says whether a class was read in that state.
+func (t Told) is(c Class) bool {
+	return t.UID == c.UID && t.Generation == c.Generation && t.Refresh == c.Refresh
+}
+
+// Classes lists the classes of mounted volumes.
+func (r *Volumes) Classes() []ClassName {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	names := make([]ClassName, 0, len(r.classes))
+	for name := range r.classes {
+		names = append(names, name)
+	}
+	return names
+}
+
+// ClassChanged tells what a class is now. Volumes that were mounted from another state
+// of it are refreshed soon, and their Secrets filled as it says now.
+func (r *Volumes) ClassChanged(name ClassName, t Told) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	use := r.classes[name]
+	if use == nil || use.told > 0 && t.UID == use.state.UID && t.Generation < use.state.Generation {
+		return // of no interest, or from a cache that lags behind
+	}
+	use.told++
+	use.state = t
+	if use.class != nil && !t.is(*use.class) {
+		use.class = nil
+	}
+	forced := map[string]bool{}
+	for target, k := range r.known {
+		if k.class != name || !k.remember {
+			continue
+		}
+		r.compare(k)
+		if k.outdated && t.UID != "" {
+			forced[target] = t.Refresh != "" && t.Refresh != k.memory.Refresh
+			if !k.memory.isFrom(t.UID, t.Generation) {
+				r.fillLater(target, k)
+			}
+		}
+	}
+	for _, force := range []bool{false, true} {
+		r.times.change(time.Now(), name, force, func(target string) bool {
+			f, outdated := forced[target]
+			return outdated && f == force
+		})
+	}
+	r.wakeUp()
+}
+
+// compare notes whether a volume is from another state of its class than was told
+// last. It needs r.mu.
+func (r *Volumes) compare(k *known) {
+	use := r.classes[k.class]
+	if use == nil || use.told == 0 {
+		return
+	}
+	t := use.state
+	k.outdated = !k.memory.isFrom(t.UID, t.Generation) || t.Refresh != k.memory.Refresh
+}
+
+// use keeps a class in mind until done is called.
+func (r *Volumes) use(name ClassName) (done func()) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.enter(name)
+	return func() {
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		r.leave(name)
+	}
+}
+
+// enter needs r.mu.
+func (r *Volumes) enter(name ClassName) {
+	use := r.classes[name]
+	if use == nil {
+		use = &classUse{}
+		r.classes[name] = use
+	}
+	use.users++
+}
+
+// leave needs r.mu.
+func (r *Volumes) leave(name ClassName) {
+	if use := r.classes[name]; use != nil {
+		if use.users--; use.users == 0 {
+			delete(r.classes, name)
+		}
+	}
+}
+
+// readClass gets a class that is in use as it is now. What the watch told before the
+// answer was asked for is older than it; what it told since may be newer.
+func (r *Volumes) readClass(ctx context.Context, name ClassName) (Class, error) {
+	r.mu.Lock()
+	before := r.told(name)
+	r.mu.Unlock()
+	class, err := r.cfg.Cluster.Class(ctx, name.Namespace, name.Name)
+	if err != nil {
+		return class, err
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	use := r.classes[name]
+	if use == nil {
+		return class, nil
+	}
+	if use.told == before {
+		use.class = &class
+		if use.told > 0 {
+			use.state = Told{class.UID, class.Generation, class.Refresh}
+		}
+	}
+	return class, nil
+}
+
+func (r *Volumes) told(name ClassName) int {
+	if use := r.classes[name]; use != nil {
+		return use.told
+	}
+	return 0
+}
+
+// classOf returns a class that is in use, without a request if nothing has changed
+// since it was read.
+func (r *Volumes) classOf(ctx context.Context, name ClassName) (Class, error) {
+	r.mu.Lock()
+	use := r.classes[name]
+	if use != nil && use.class != nil {
+		defer r.mu.Unlock()
+		return *use.class, nil
+	}
+	r.mu.Unlock()
+	return r.readClass(ctx, name)
+}
+
+// String is what messages call a class.
+func (n ClassName) String() string { return "secretproviderclass " + n.Namespace + "/" + n.Name }

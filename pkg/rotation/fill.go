@@ -1,0 +1,284 @@
+package rotation
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/strongroom/strongroom/provider"
+)
+
+const (
+	copiers = 4 // volumes whose Secrets are filled side by side
+	// fillPatience is how long a publish waits for its Secrets.
+	fillPatience = 5 * time.Second
+	fillTimeout  = 30 * time.Second
+	// repeatEvery is when a Secret of an earlier process is repeated at the latest, and
+	// when a refused one is tried again.
+	repeatEvery = 5 * time.Minute
+)
+
+// copying asks for the Secrets of a volume to be filled, or for one of them to be
+// repeated.
+type copying struct {
+	repeat secretName // none: all of them
+}
+
+type secretName struct{ namespace, name string }
+
+// filled is a Secret that volumes of this node fill.
+type filled struct {
+	users map[string]bool // their targets
+	due   time.Time       // to be repeated
+}
+
+// fillFirst fills the Secrets of a volume that was just mounted, so that they are
+// there when its pod starts; what does not succeed in time is done later.
+func (r *Volumes) fillFirst(ctx context.Context, target string, d delivery) {
+	if r.cfg.Secrets == nil || len(d.class.Secrets) == 0 {
+		return
+	}
+	ctx, cancel := context.WithTimeout(ctx, fillPatience)
+	defer cancel()
+	r.mu.Lock()
+	k := r.known[target]
+	if k == nil {
+		r.mu.Unlock()
+		return
+	}
+	m := k.memory
+	r.mu.Unlock()
+	if err := r.fill(ctx, target, m, d.class, d.resp.Files, secretName{}); err != nil {
+		r.copies.put(target, copying{})
+	}
+}
+
+// fillLater has the Secrets of a volume filled. It needs r.mu.
+func (r *Volumes) fillLater(target string, k *known) {
+	if r.cfg.Secrets != nil && k.remember {
+		r.copies.put(target, copying{})
+	}
+}
+
+// resumeSecrets goes on with Secrets of an earlier process. It needs r.mu.
+func (r *Volumes) resumeSecrets(target string, k *known) {
+	if len(k.memory.Secrets) > 0 && !k.memory.Synced.OK {
+		r.copies.put(target, copying{})
+	}
+	for _, name := range k.memory.Secrets {
+		r.repeatAt(secretName{k.class.Namespace, name}, target, time.Now().Add(chance(repeatEvery)))
+	}
+}
+
+// repeatAt needs r.mu.
+func (r *Volumes) repeatAt(name secretName, target string, at time.Time) {
+	f := r.filled[name]
+	if f == nil {
+		f = &filled{users: map[string]bool{}, due: at}
+		r.filled[name] = f
+	}
+	f.users[target] = true
+	f.due = at
+}
+
+// dropSecrets needs r.mu.
+func (r *Volumes) dropSecrets(target string) {
+	for name, f := range r.filled {
+		delete(f.users, target)
+		if len(f.users) == 0 {
+			delete(r.filled, name)
+			r.copies.drop(name.key())
+		}
+	}
+}
+
+func (n secretName) key() string { return "secret " + n.namespace + "/" + n.name }
+
+// repeatSecrets needs r.mu.
+func (r *Volumes) repeatSecrets(now time.Time) {
+	for name, f := range r.filled {
+		if now.Before(f.due) {
+			continue
+		}
+		f.due = now.Add(repeatEvery) // unless its end says otherwise
+		r.copies.put(name.key(), copying{repeat: name})
+	}
+}
+
+// copy fills Secrets from what is mounted.
+func (r *Volumes) copy(ctx context.Context, key string, c copying) (err error) {
+	defer r.recovered(ctx, "fill", &err)
+	target := key
+	if c.repeat != (secretName{}) {
+		if target = r.userOf(c.repeat); target == "" {
+			return nil
+		}
+	}
+	r.mounts.wait(ctx, patience)
+	ctx, cancel := context.WithTimeout(ctx, fillTimeout)
+	defer cancel()
+	m, files, err := r.content(ctx, target)
+	if err != nil || files == nil {
+		return err
+	}
+	class, err := r.classOf(ctx, m.className())
+	if provider.KindOf(err) == provider.NotFound { // what is filled stays
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	if err := r.fill(ctx, target, m, class, files, c.repeat); err != nil {
+		return err
+	}
+	r.enqueue(target)
+	return nil
+}
+
+// userOf picks the volume of a Secret that was fetched last.
+func (r *Volumes) userOf(name secretName) (target string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	f := r.filled[name]
+	if f == nil {
+		return ""
+	}
+	last := time.Time{}
+	for user := range f.users {
+		if k := r.known[user]; k != nil && k.remember && (target == "" || k.memory.Fetched.After(last)) {
+			target, last = user, k.memory.Fetched
+		}
+	}
+	return target
+}
+
+// content is what a volume holds, and since when; no files if it is gone.
+func (r *Volumes) content(ctx context.Context, target string) (memory, []provider.File, error) {
+	_, end, err := r.begin(ctx, target, quiet)
+	if err != nil {
+		return memory{}, nil, err
+	}
+	defer end()
+	r.mu.Lock()
+	k := r.known[target]
+	if k == nil || !k.remember {
+		r.mu.Unlock()
+		return memory{}, nil, nil
+	}
+	m := k.memory
+	r.mu.Unlock()
+	files, err := r.cfg.Files.Read(target)
+	return m, files, err
+}
+
+// fill fills the Secrets of a volume, or the one that is to be repeated. The error is
+// one that may pass; what only a person can mend is noted, and tried again later.
+func (r *Volumes) fill(ctx context.Context, target string, m memory, class Class, files []provider.File, repeat secretName) error {
+	var mu sync.Mutex
+	var group sync.WaitGroup
+	var failed error
+	bad := failure{}
+	for _, object := range class.Secrets {
+		name := secretName{m.Pod.Namespace, object.Name}
+		if repeat != (secretName{}) && repeat != name {
+			continue
+		}
+		group.Go(func() {
+			err := r.fillOne(ctx, target, Copy{
+				Pod: m.Pod, Class: m.Class, Object: object, Files: files, Fetched: m.Fetched, Repeat: repeat != secretName{},
+			}, class.Provider)
+			if err == nil {
+				return
+			}
+			mu.Lock()
+			defer mu.Unlock()
+			reason := SecretInvalid
+			if refusal, ok := errors.AsType[*Refusal](err); ok {
+				reason = refusal.Reason
+			} else {
+				failed = errors.Join(failed, err)
+			}
+			if bad.err == nil {
+				bad = failure{reason: reason, about: object.Name, err: err}
+			}
+		})
+	}
+	group.Wait()
+	r.noteFilled(target, m, class, bad, failed != nil)
+	return failed
+}
+
+func (r *Volumes) fillOne(ctx context.Context, target string, c Copy, providerName string) (err error) {
+	defer r.recovered(ctx, "fill", &err)
+	start := time.Now()
+	again, err := r.cfg.Secrets.Fill(ctx, c)
+	took := time.Since(start)
+	r.cfg.Meter.Filled(providerName, took, err)
+	name := secretName{c.Pod.Namespace, c.Object.Name}
+	r.mu.Lock()
+	if r.known[target] != nil {
+		if err != nil {
+			again = repeatEvery
+		}
+		r.repeatAt(name, target, time.Now().Add(again))
+	}
+	r.mu.Unlock()
+	if !c.Repeat || err != nil {
+		r.note(Entry{Trigger: OnSync, Pod: c.Pod, Class: c.Class, Provider: providerName, Secret: c.Object.Name, Changed: err == nil, Err: err})
+	}
+	if err != nil {
+		r.cfg.Log.LogAttrs(ctx, slog.LevelWarn, "fill secret", slog.String("namespace", name.namespace), slog.String("secret", name.name),
+			slog.String("class", c.Class), slog.String("pod", c.Pod.Name), slog.String("err", err.Error()))
+	}
+	return err
+}
+
+// noteFilled notes how it went. A failure that may pass counts once it lasts.
+func (r *Volumes) noteFilled(target string, m memory, class Class, bad failure, mayPass bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	k := r.known[target]
+	if k == nil || k.memory.Volume != m.Volume {
+		return
+	}
+	k.memory.Secrets = nil
+	for _, s := range class.Secrets {
+		k.memory.Secrets = append(k.memory.Secrets, s.Name)
+	}
+	for name, f := range r.filled { // the class does not ask for these any more
+		if f.users[target] && !slices.Contains(k.memory.Secrets, name.name) {
+			delete(f.users, target)
+		}
+	}
+	now := time.Now()
+	if bad.err == nil {
+		k.unfilled = failure{}
+	} else {
+		bad.since, bad.tries = now, 1
+		if k.unfilled.err != nil {
+			bad.since, bad.tries = k.unfilled.since, k.unfilled.tries+1
+		}
+		k.unfilled = bad
+	}
+	switch {
+	case len(class.Secrets) == 0:
+		r.become(target, k, Condition{})
+	case bad.err == nil:
+		r.become(target, k, Condition{Type: Synced, OK: true, Reason: "Synced", Since: now})
+	case !mayPass || bad.lasts(now):
+		r.become(target, k, Condition{Type: Synced, Reason: bad.reason, Text: bad.err.Error(), Since: now})
+	}
+}
+
+// become notes a condition of Secrets, to be recorded if it is another one. It needs
+// r.mu.
+func (r *Volumes) become(_ string, k *known, c Condition) {
+	old := k.memory.Synced
+	if old.Type == c.Type && old.OK == c.OK && old.Reason == c.Reason {
+		return
+	}
+	k.memory.Synced, k.memory.Changed, k.memory.Recorded = c, time.Now(), false
+}

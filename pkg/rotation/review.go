@@ -1,0 +1,370 @@
+package rotation
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"golang.org/x/time/rate"
+
+	"github.com/strongroom/strongroom/provider"
+)
+
+const (
+	tellers    = 4    // providers told side by side of volumes that are gone
+	maxNotices = 1024 // that wait to be told
+	// lasting is how long something may be wrong before anybody is told, or how often
+	// it was tried.
+	lasting      = 2 * time.Minute
+	lastingTries = 2
+	// noticeEvery and noticeBurst bound the events of one node.
+	noticeEvery = time.Second
+	noticeBurst = 10
+	// remindEvery is when a cause that lasts is told again: events live for an hour.
+	remindEvery = time.Hour
+	// expiryNotice is how long before the end of its content a pod is told.
+	expiryNotice = 7 * 24 * time.Hour
+)
+
+// Reasons of conditions and notices beside the phases of a failure.
+const (
+	reasonStale   = "RefreshStale"
+	reasonTokens  = "TokensExpired" //nolint:gosec // a word, no credential
+	reasonExpiry  = "ContentExpires"
+	reasonRefresh = "Refreshed"
+	reasonSynced  = "Synced"
+)
+
+// lasts says whether a failure is worth telling.
+func (f failure) lasts(now time.Time) bool {
+	return f.err != nil && (f.tries >= lastingTries || now.Sub(f.since) >= lasting)
+}
+
+// cause is one thing that is wrong with volumes of a class.
+type cause struct {
+	class  ClassName
+	reason string
+	about  string
+}
+
+// sufferers are the volumes that have a cause.
+type sufferers struct {
+	count   int
+	of      int // volumes of the class
+	example *known
+	text    string
+}
+
+// review looks at what is wrong, notes it at the volumes and tells users.
+func (r *Volumes) review(ctx context.Context, now time.Time) {
+	r.mu.Lock()
+	wrong := map[cause]*sufferers{}
+	changed := map[string]Condition{}
+	total := map[ClassName]int{}
+	for _, k := range r.known {
+		total[k.class]++
+	}
+	for target, k := range r.known {
+		if k.class.Name == "" {
+			continue
+		}
+		ready, troubled := r.readiness(target, k, now)
+		if troubled {
+			r.suffer(wrong, k, cause{class: k.class, reason: ready.Reason}, ready.Text, total)
+		}
+		if k.remember && !ready.OK && (k.memory.Ready.OK || k.memory.Ready.Reason != ready.Reason) {
+			changed[target] = ready
+		}
+		if k.memory.Synced.Type != "" && !k.memory.Synced.OK && k.unfilled.err != nil {
+			r.suffer(wrong, k, cause{k.class, k.memory.Synced.Reason, k.unfilled.about}, k.unfilled.err.Error(), total)
+		}
+		r.tellExpiry(k, now)
+	}
+	r.tellCauses(wrong, now)
+	r.mu.Unlock()
+	for target, c := range changed {
+		r.becomeUnready(ctx, target, c)
+	}
+}
+
+// readiness says in which condition a volume is, and, if it is not ready yet or no
+// longer, whether that is worth telling. It needs r.mu.
+func (r *Volumes) readiness(target string, k *known, now time.Time) (c Condition, troubled bool) {
+	c = Condition{Type: Ready, OK: true, Reason: "Mounted", Since: now}
+	since, _, asleep := r.times.trouble(target)
+	staleAt := r.times.staleAt(target)
+	stale := !staleAt.IsZero() && now.After(staleAt)
+	f := k.failure
+	if f.err == nil && !since.IsZero() && !asleep { // another volume tries for this one
+		f = r.down[circuitName{k.memory.Provider, k.class}]
+		f.since, f.tries = since, 0
+	}
+	switch {
+	case f.err != nil && (f.lasts(now) || stale):
+		return Condition{Type: Ready, Reason: f.reason, Text: f.err.Error(), Since: now}, true
+	case asleep && k.volume.ID == "" && !stale: // kubelet announces it soon
+	case asleep && (stale || now.Sub(since) >= lasting):
+		text := "its service account tokens have expired and kubelet brings no fresh ones: look at the kubelet of the node, and whether the pod is ending"
+		return Condition{Type: Ready, Reason: reasonTokens, Text: text, Since: now}, true
+	case stale:
+		text := "it was refreshed last at " + k.memory.Fetched.UTC().Format(time.RFC3339) + ", which is more than two intervals ago"
+		return Condition{Type: Ready, Reason: reasonStale, Text: text, Since: now}, true
+	}
+	return c, false
+}
+
+func (r *Volumes) suffer(wrong map[cause]*sufferers, k *known, c cause, text string, total map[ClassName]int) {
+	s := wrong[c]
+	if s == nil {
+		s = &sufferers{example: k, text: text, of: total[k.class]}
+		wrong[c] = s
+	}
+	s.count++
+}
+
+// tellCauses tells what is new, or lasts, or is over. It needs r.mu.
+func (r *Volumes) tellCauses(wrong map[cause]*sufferers, now time.Time) {
+	for c, s := range wrong {
+		if at, ok := r.causes[c]; !ok || now.Sub(at) >= remindEvery {
+			r.causes[c] = now
+			r.tell(s.notice(c, r.cfg.Node))
+		}
+	}
+	for c := range r.causes {
+		if wrong[c] != nil {
+			continue
+		}
+		delete(r.causes, c)
+		if r.classes[c.class] == nil || sameKind(wrong, c) {
+			continue // nobody is left, or it is only called otherwise now
+		}
+		n := Notice{Class: c.class, ClassUID: r.uidOf(c.class), Good: true, Reason: reasonRefresh, Text: "volumes of " + c.class.String() + " are refreshed again"}
+		if c.about != "" {
+			n.Reason, n.Text = reasonSynced, fmt.Sprintf("secret %s/%s is filled again", c.class.Namespace, c.about)
+		}
+		r.tell(n)
+	}
+}
+
+// sameKind says whether something of the same sort is still wrong.
+func sameKind(wrong map[cause]*sufferers, gone cause) bool {
+	for c := range wrong {
+		if c.class == gone.class && c.about == gone.about {
+			return true
+		}
+	}
+	return false
+}
+
+func (r *Volumes) uidOf(name ClassName) string {
+	for _, k := range r.known {
+		if k.class == name && k.remember {
+			return k.memory.ClassUID
+		}
+	}
+	return ""
+}
+
+// notice is about the pod if it is the only one, else about the class.
+func (s *sufferers) notice(c cause, node string) Notice {
+	n := Notice{Class: c.class, ClassUID: s.example.memory.ClassUID, Reason: c.reason}
+	pod := s.example.pod()
+	switch {
+	case c.about != "":
+		n.Pod = pod
+		n.Text = fmt.Sprintf("secret %s/%s, for %s: %s", c.class.Namespace, c.about, c.class, s.text)
+	case s.count == 1:
+		n.Pod = pod
+		n.Text = fmt.Sprintf("1 of %d volumes of %s on node %s is not refreshed, its files stay as they are: %s", s.of, c.class, node, s.text)
+	default:
+		n.Text = fmt.Sprintf("%d of %d volumes of %s on node %s are not refreshed, one of pod %s among them, their files stay as they are: %s",
+			s.count, s.of, c.class, node, pod.Name, s.text)
+	}
+	return n
+}
+
+func (k *known) pod() provider.Pod {
+	if k.volume.ID != "" {
+		return k.volume.Pod
+	}
+	return k.memory.Pod
+}
+
+// tellExpiry tells a pod once that what it holds is about to end. It needs r.mu.
+func (r *Volumes) tellExpiry(k *known, now time.Time) {
+	m := &k.memory
+	if m.Expires.IsZero() || m.Told.Equal(m.Expires) || m.Expires.Sub(now) > expiryNotice {
+		return
+	}
+	m.Told = m.Expires
+	r.tell(Notice{
+		Pod: m.Pod, Class: k.class, Reason: reasonExpiry,
+		Text: fmt.Sprintf("what %s mounts ends at %s: renew it at its store", k.class, m.Expires.UTC().Format(time.RFC3339)),
+	})
+}
+
+// becomeUnready notes a condition at the volume before it is recorded, so that it is
+// taken back even if this process does not live to see that.
+func (r *Volumes) becomeUnready(ctx context.Context, target string, c Condition) {
+	_, end, err := r.begin(ctx, target, quiet)
+	if err != nil {
+		return // the next review comes soon
+	}
+	defer end()
+	r.mu.Lock()
+	k := r.known[target]
+	if k == nil || !k.remember {
+		r.mu.Unlock()
+		return
+	}
+	k.memory.Ready, k.memory.Changed, k.memory.Recorded = c, c.Since, false
+	m := k.memory
+	r.mu.Unlock()
+	text, err := m.encode()
+	if err == nil {
+		err = r.cfg.Notes.Remember(target, text)
+	}
+	if err != nil {
+		r.cfg.Log.LogAttrs(ctx, slog.LevelWarn, "note that a volume is not fresh", slog.String("path", target), slog.String("err", err.Error()))
+	}
+	r.records.put(target, m.snapshot(target))
+}
+
+// tell has users told, unless too many wait for that: those tell enough.
+func (r *Volumes) tell(n Notice) {
+	select {
+	case r.notices <- n:
+	default:
+	}
+}
+
+func (r *Volumes) tellUsers(ctx context.Context) {
+	limit := rate.NewLimiter(rate.Every(noticeEvery), noticeBurst)
+	for {
+		select {
+		case n := <-r.notices:
+			if limit.Wait(ctx) != nil {
+				return
+			}
+			if err := r.cfg.Cluster.Tell(ctx, n); err != nil {
+				r.cfg.Log.LogAttrs(ctx, slog.LevelWarn, "make an event", slog.String("reason", n.Reason), slog.String("namespace", n.Class.Namespace),
+					slog.String("class", n.Class.Name), slog.String("text", n.Text), slog.String("err", err.Error()))
+			}
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+func (r *Volumes) tellProviders(ctx context.Context) {
+	for {
+		select {
+		case m := <-r.gone:
+			r.cfg.Source.Unmounted(ctx, m.Provider, m.Volume)
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+// VolumeState is one that a volume can be in; it can be in several.
+type VolumeState string
+
+// The states of volumes.
+const (
+	// Mounted: published or announced by kubelet since the start.
+	Mounted VolumeState = "mounted"
+	// Unclaimed: found mounted at the start, and kubelet has not announced it yet. It
+	// never does for a pod that is ending.
+	Unclaimed VolumeState = "unclaimed"
+	// Unrecorded: its status is still to be written.
+	Unrecorded VolumeState = "unrecorded"
+	// Outdated: its class is not what it was when the content was fetched.
+	Outdated VolumeState = "outdated"
+	// Failing: the last try to refresh it failed, or it waits for another one to succeed.
+	Failing VolumeState = "failing"
+	// Stale: not refreshed for two intervals.
+	Stale VolumeState = "stale"
+	// Tokenless: it is due, and its tokens have expired.
+	Tokenless VolumeState = "tokenless"
+	// Unsynced: a Secret that its class asks for could not be filled.
+	Unsynced VolumeState = "unsynced"
+)
+
+// States lists all states.
+func States() []VolumeState {
+	return []VolumeState{Mounted, Unclaimed, Unrecorded, Outdated, Failing, Stale, Tokenless, Unsynced}
+}
+
+// Tally is a number of volumes, and the age of the oldest content among them.
+type Tally struct {
+	Count  int
+	Oldest time.Duration
+}
+
+// Report is the state of all volumes at one moment.
+type Report struct {
+	States map[VolumeState]Tally
+	// Lag is for how long the refresh that is most overdue has waited to be started.
+	Lag time.Duration
+	// Refreshing counts the refreshes in flight, Filling the volumes whose Secrets wait.
+	Refreshing, Filling int
+	// Answered says when each provider answered last.
+	Answered map[string]time.Time
+	// Expiries is when the first content of a class ends, where its provider says so.
+	Expiries map[ClassName]time.Time
+}
+
+// Report reports.
+func (r *Volumes) Report() Report {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	now := time.Now()
+	report := Report{
+		States: map[VolumeState]Tally{}, Lag: r.times.lag(now), Refreshing: r.times.inFlight(), Filling: r.copies.len(),
+		Answered: map[string]time.Time{}, Expiries: map[ClassName]time.Time{},
+	}
+	for target, k := range r.known {
+		age := time.Duration(0)
+		if k.remember {
+			age = max(0, now.Sub(k.memory.Fetched))
+		}
+		for _, s := range r.statesOf(target, k, now) {
+			t := report.States[s]
+			report.States[s] = Tally{t.Count + 1, max(t.Oldest, age)}
+		}
+		if e := k.memory.Expires; !e.IsZero() && (report.Expiries[k.class].IsZero() || e.Before(report.Expiries[k.class])) {
+			report.Expiries[k.class] = e
+		}
+	}
+	unrecorded := report.States[Unrecorded]
+	unrecorded.Count = r.records.len()
+	report.States[Unrecorded] = unrecorded
+	for name, at := range r.success {
+		report.Answered[name] = at
+	}
+	return report
+}
+
+// statesOf needs r.mu.
+func (r *Volumes) statesOf(target string, k *known, now time.Time) []VolumeState {
+	states := []VolumeState{Mounted}
+	if k.volume.ID == "" {
+		states[0] = Unclaimed
+	}
+	add := func(is bool, s VolumeState) {
+		if is {
+			states = append(states, s)
+		}
+	}
+	since, _, asleep := r.times.trouble(target)
+	staleAt := r.times.staleAt(target)
+	add(k.remember && !k.memory.Recorded, Unrecorded)
+	add(k.outdated, Outdated)
+	add(!since.IsZero() && !asleep, Failing)
+	add(!staleAt.IsZero() && now.After(staleAt), Stale)
+	add(asleep && k.volume.ID != "", Tokenless)
+	add(k.unfilled.err != nil, Unsynced)
+	return states
+}
