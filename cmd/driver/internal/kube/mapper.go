@@ -13,10 +13,12 @@ import (
 // while the API server is away succeeds.
 func mapper() meta.RESTMapper {
 	m := meta.NewDefaultRESTMapper([]schema.GroupVersion{v1.GroupVersion})
-	for _, kind := range []string{"SecretProviderClass", "SecretProviderClassPodStatus"} {
+	for _, kind := range []string{"SecretProviderClass", "SecretProviderClassPodStatus", "SyncedSecret"} {
 		m.Add(v1.GroupVersion.WithKind(kind), meta.RESTScopeNamespace)
 	}
-	m.Add(corev1.SchemeGroupVersion.WithKind("Event"), meta.RESTScopeNamespace)
+	for _, kind := range []string{"Event", "Pod"} {
+		m.Add(corev1.SchemeGroupVersion.WithKind(kind), meta.RESTScopeNamespace)
+	}
 	m.Add(storagev1.SchemeGroupVersion.WithKind("CSIDriver"), meta.RESTScopeRoot)
 	return m
 }

@@ -1,0 +1,126 @@
+package kube
+
+import (
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"strings"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/strongroom/strongroom/pkg/rotation"
+	"github.com/strongroom/strongroom/provider"
+)
+
+const (
+	// syncComponent gives the driver what it needs to fill Secrets.
+	syncComponent = "manifests/components/sync-secrets"
+	// syncLabel on a namespace, with the value enabled, allows it there.
+	syncLabel = "secrets-store.csi.x-k8s.io/sync"
+	// refusedHolds is for how long nobody asks again for what is not allowed, at least.
+	refusedHolds = 5 * time.Minute
+)
+
+// request is what was asked of the API server.
+type request struct {
+	verb, resource string
+	object         client.ObjectKey
+}
+
+func (r request) String() string {
+	return fmt.Sprintf("%s %s %s", r.verb, strings.TrimSuffix(r.resource, "s"), r.object)
+}
+
+// failed turns an error into one for people. The text of an error about a Secret may
+// repeat what is in it, so of that only the reason and the names of fields are kept.
+func (s *Secrets) failed(r request, err error) error {
+	status, ok := statusOf(err)
+	switch {
+	case !ok:
+		return provider.Errorf(kindOf(err), "%s: %w", r, err)
+	case apierrors.HasStatusCause(err, corev1.NamespaceTerminatingCause):
+		return provider.Errorf(provider.Unavailable, "%s: the namespace is being deleted", r)
+	case policyOf(err) != "":
+		return s.notAllowed(r, "the policy "+policyOf(err)+" denies it")
+	case apierrors.IsForbidden(err):
+		return s.forbidden(r, status.Message)
+	case r.resource == "syncedsecrets" && apierrors.IsNotFound(err) && !isObjectMissing(err):
+		return &rotation.Refusal{Reason: rotation.SyncNotAllowed, Err: fmt.Errorf(
+			"%s: the cluster does not know the kind SyncedSecret: install the CRDs of manifests/base/crds", r)}
+	case r.resource == "secrets" && apierrors.IsInvalid(err):
+		return &rotation.Refusal{Reason: rotation.SecretInvalid, Err: invalid(r, status)}
+	case r.resource == "secrets" && apierrors.IsRequestEntityTooLargeError(err):
+		return &rotation.Refusal{Reason: rotation.SecretInvalid, Err: fmt.Errorf("%s: it is too large for the API server: list fewer files", r)}
+	}
+	return answered(r, err, status)
+}
+
+// answered is an error that may be gone the next time.
+func answered(r request, err error, status metav1.Status) error {
+	wait, _ := apierrors.SuggestsClientDelay(err)
+	text := fmt.Errorf("%s: the API server answers %d %s", r, status.Code, status.Reason)
+	return &provider.Error{Kind: kindOf(err), RetryAfter: time.Duration(wait) * time.Second, Err: text}
+}
+
+// forbidden tells who says no: rules about rights, a quota, or something that the
+// cluster's owner installed.
+func (s *Secrets) forbidden(r request, message string) error {
+	switch {
+	case strings.Contains(message, "cannot "+r.verb+" resource"):
+		return s.notAllowed(r, "the driver has no right to "+r.verb+" "+r.resource+" there")
+	case strings.Contains(message, "exceeded quota"):
+		return &rotation.Refusal{Reason: rotation.SyncNotAllowed, Err: fmt.Errorf(
+			"%s: a ResourceQuota of namespace %s is used up: raise it, or delete what is not needed", r, r.object.Namespace)}
+	}
+	return &rotation.Refusal{Reason: rotation.SyncNotAllowed, Err: fmt.Errorf(
+		"%s: an admission plugin or webhook of the cluster refuses it", r)}
+}
+
+// notAllowed is the refusal for a namespace; it is remembered for a while.
+func (s *Secrets) notAllowed(r request, why string) error {
+	namespace := r.object.Namespace
+	err := &rotation.Refusal{Reason: rotation.SyncNotAllowed, Err: fmt.Errorf(
+		"%s: %s: install %s, which grants the rights, and allow it in the namespace: kubectl label namespace %s %s=enabled",
+		r, why, syncComponent, namespace, syncLabel)}
+	s.refused.put(namespace, err, s.now().Add(refusedHolds+rand.N(refusedHolds))) //nolint:gosec // jitter needs no secrecy
+	return err
+}
+
+// invalid names the fields that the API server does not accept.
+func invalid(r request, status metav1.Status) error {
+	var fields []string
+	if status.Details != nil {
+		for _, cause := range status.Details.Causes {
+			if cause.Field != "" && !slices.Contains(fields, cause.Field) {
+				fields = append(fields, cause.Field)
+			}
+		}
+	}
+	if r.verb == "update" && slices.Contains(fields, "type") {
+		return fmt.Errorf("%s: the type of a secret cannot be changed: delete it, and the driver makes it again", r)
+	}
+	return fmt.Errorf("%s: the API server does not accept %s: mend secretObjects in the class, or what is stored",
+		r, strings.Join(fields, ", "))
+}
+
+// policyOf is the name of the ValidatingAdmissionPolicy that denied a request, or "".
+func policyOf(err error) string {
+	status, _ := statusOf(err)
+	_, rest, _ := strings.Cut(status.Message, "ValidatingAdmissionPolicy '")
+	name, _, _ := strings.Cut(rest, "'")
+	return name
+}
+
+// statusOf is the API server's answer, if err is one.
+func statusOf(err error) (metav1.Status, bool) {
+	var status apierrors.APIStatus
+	if !errors.As(err, &status) {
+		return metav1.Status{}, false
+	}
+	return status.Status(), true
+}

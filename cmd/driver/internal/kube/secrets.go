@@ -1,0 +1,217 @@
+package kube
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	mathrand "math/rand/v2"
+	"net/http"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/runtime/serializer"
+	"k8s.io/client-go/rest"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	v1 "github.com/strongroom/strongroom/api/v1"
+	"github.com/strongroom/strongroom/cmd/driver/internal/secretdata"
+	"github.com/strongroom/strongroom/pkg/rotation"
+	"github.com/strongroom/strongroom/provider"
+)
+
+// The pace of filling Secrets.
+const (
+	firstRepeat = 5 * time.Minute
+	lastRepeat  = 6 * time.Hour
+	// sure is how long a Secret is taken to hold what this node wrote.
+	sure = 10 * time.Second
+	// settle is how long another node gets to note what it wrote.
+	settle = 300 * time.Millisecond
+	// fillTries bounds the tries of one call against others that write, too.
+	fillTries = 8
+	// maxSkew is how far in the future a fetch may lie; what is beyond counts for nothing,
+	// or a node with a wrong clock would keep all others from writing.
+	maxSkew = time.Hour
+)
+
+// Secrets fills Kubernetes Secrets for the pods of one node. It has no right to read
+// them: what must be known of them stands in the SyncedSecret of the same name. Nodes
+// that fill one Secret agree by two rules. A Secret is replaced under the version that
+// the SyncedSecret notes, so a write that is late fails. And content is not written over
+// content that was fetched later.
+type Secrets struct {
+	client  client.Client
+	secrets rest.Interface // writes Secrets, and gets no content in return
+	node    string
+	hashKey []byte
+	now     func() time.Time
+	settle  time.Duration
+
+	states  states
+	owners  owners
+	refused memory[error] // by namespace: what is not allowed there
+	probed  memory[bool]  // by namespace: whether a policy guards Secrets of others
+}
+
+var _ rotation.Secrets = (*Secrets)(nil)
+
+// NewSecrets returns the Secrets of a node. It makes no request.
+func NewSecrets(cfg Config) (*Secrets, error) {
+	config := rest.CopyConfig(cfg.API)
+	config.UserAgent = cfg.UserAgent
+	config.QPS = -1 // as New
+	scheme := runtime.NewScheme()
+	for _, add := range []func(*runtime.Scheme) error{v1.AddToScheme, corev1.AddToScheme} {
+		if err := add(scheme); err != nil {
+			return nil, fmt.Errorf("make scheme: %w", err)
+		}
+	}
+	http, err := rest.HTTPClientFor(config)
+	if err != nil {
+		return nil, fmt.Errorf("make the API client: %w", err)
+	}
+	c, err := client.New(config, client.Options{Scheme: scheme, Mapper: mapper(), HTTPClient: http})
+	if err != nil {
+		return nil, fmt.Errorf("make the API client: %w", err)
+	}
+	secrets, err := secretClient(config, http, scheme)
+	if err != nil {
+		return nil, fmt.Errorf("make the client for secrets: %w", err)
+	}
+	key := make([]byte, 32)
+	if _, err := rand.Read(key); err != nil {
+		return nil, fmt.Errorf("make a key: %w", err)
+	}
+	return &Secrets{
+		client: c, secrets: secrets, node: cfg.Node, hashKey: key, now: time.Now, settle: settle,
+		states: newStates(), owners: newOwners(), refused: newMemory[error](), probed: newMemory[bool](),
+	}, nil
+}
+
+func secretClient(config *rest.Config, http *http.Client, scheme *runtime.Scheme) (rest.Interface, error) {
+	config = rest.CopyConfig(config)
+	config.APIPath = "/api"
+	config.GroupVersion = &corev1.SchemeGroupVersion
+	config.ContentType = runtime.ContentTypeProtobuf
+	config.NegotiatedSerializer = serializer.NewCodecFactory(scheme).WithoutConversion()
+	return rest.RESTClientForConfigAndClient(config, http)
+}
+
+// Fill makes a Secret hold what c says.
+func (s *Secrets) Fill(ctx context.Context, c rotation.Copy) (time.Duration, error) {
+	now := s.now()
+	s.sweep(now)
+	want, err := secretdata.Build(c.Object, c.Files)
+	if err != nil {
+		return 0, &rotation.Refusal{Reason: rotation.SecretInvalid, Err: err}
+	}
+	if err, ok := s.refused.get(c.Pod.Namespace, now); ok {
+		return 0, err
+	}
+	f := &fill{s: s, copy: c, want: want, fetched: c.Fetched.UTC().Truncate(time.Microsecond)}
+	f.hash = s.hash(f.secret(written{}))
+	return f.run(ctx)
+}
+
+// sweep forgets what has not been used for long.
+func (s *Secrets) sweep(now time.Time) {
+	s.states.sweep(now)
+	s.owners.sweep(now)
+	s.refused.sweep(now)
+	s.probed.sweep(now)
+}
+
+// fill is one call of Fill.
+type fill struct {
+	s       *Secrets
+	copy    rotation.Copy
+	want    secretdata.Secret
+	fetched time.Time // as a SyncedSecret can hold it
+	hash    hash
+	owner   metav1.OwnerReference
+	seen    bool // the pod was looked at in this call
+	st      *state
+	look    bool // what is known of the SyncedSecret must not be relied on
+	looked  bool // it was read in this call
+	changed bool // the Secret did not hold what this node wrote
+	written bool
+}
+
+// errPodGone ends a call whose pod needs no Secret any more.
+var errPodGone = errors.New("the pod is gone")
+
+func (f *fill) run(ctx context.Context) (time.Duration, error) {
+	if err := f.findOwner(ctx); err != nil {
+		return f.end(err)
+	}
+	st, done, err := f.s.states.take(ctx, f.copy.Pod.Namespace+"/"+f.want.Name, f.s.now())
+	if err != nil {
+		return 0, provider.Errorf(provider.Timeout, "wait for another pod's turn at %s: %w", f, err)
+	}
+	defer done()
+	f.st = st
+	if st.sure(f.hash, f.s.now()) && st.hasOwner(f.owner.UID) {
+		return f.end(nil)
+	}
+	f.look = f.copy.Repeat || st.synced != nil && f.behind()
+	return f.end(f.fill(ctx))
+}
+
+// fill tries until the Secret is as it should be.
+func (f *fill) fill(ctx context.Context) error {
+	for try := range fillTries {
+		done, err := f.try(ctx)
+		if done || err != nil {
+			return err
+		}
+		f.look = true
+		pause(ctx, mathrand.N(20*time.Millisecond<<try)) //nolint:gosec // jitter needs no secrecy
+	}
+	return provider.Errorf(provider.Busy, "fill %s: others kept changing it or its syncedsecret", f)
+}
+
+// try is not done if something changed under it.
+func (f *fill) try(ctx context.Context) (done bool, err error) {
+	if done, err = f.claim(ctx); !done || err != nil {
+		return false, err
+	}
+	if f.behind() {
+		return true, nil
+	}
+	return f.write(ctx)
+}
+
+// behind says whether the Secret holds content that was fetched later.
+func (f *fill) behind() bool {
+	at := f.st.synced.Status.FetchTime
+	if at == nil || f.st.agrees(f.hash, at) {
+		return false
+	}
+	return at.After(f.fetched) && at.Before(&metav1.MicroTime{Time: f.s.now().Add(maxSkew)})
+}
+
+// end says when to repeat the call.
+func (f *fill) end(err error) (time.Duration, error) {
+	delay := firstRepeat
+	switch {
+	case err != nil && !errors.Is(err, errPodGone):
+		return 0, err
+	case f.st == nil:
+	case f.copy.Repeat && f.changed:
+		f.st.delay = min(2*f.st.delay, lastRepeat)
+		delay = f.st.delay
+	case f.copy.Repeat && f.written:
+		f.st.delay = firstRepeat
+	default:
+		delay = f.st.delay
+	}
+	return delay - mathrand.N(delay/5), nil //nolint:gosec // jitter needs no secrecy
+}
+
+// String names the Secret.
+func (f *fill) String() string {
+	return fmt.Sprintf("secret %s/%s", f.copy.Pod.Namespace, f.want.Name)
+}
