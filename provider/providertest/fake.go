@@ -21,6 +21,15 @@ type Object struct {
 	Mode fs.FileMode
 }
 
+// Call is one call of a Fake.
+type Call struct {
+	Time   time.Time         `json:"time"`
+	Volume provider.VolumeID `json:"volume"`
+	Pod    string            `json:"pod"`
+}
+
+const maxLog = 100_000 // calls that are kept
+
 // Fake is a provider with a store in memory. The class parameter objects lists what
 // a volume holds, as the fixture of the upstream driver does:
 //
@@ -39,8 +48,12 @@ type Fake struct {
 	versions  bool
 	delay     time.Duration
 	err       error
+	broken    string // the pod that alone gets err; "" is all
+	hint      time.Duration
+	validity  time.Duration
 	panics    string
 	calls     int
+	log       []Call
 	gone      []provider.VolumeID
 }
 
@@ -85,10 +98,28 @@ func (f *Fake) Delete(name string) {
 }
 
 // Fail makes every call fail with err, until it is nil again.
-func (f *Fake) Fail(err error) {
+func (f *Fake) Fail(err error) { f.Break("", err) }
+
+// Break makes the calls for one pod fail with err, until it is nil again.
+func (f *Fake) Break(pod string, err error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	f.err = err
+	f.broken, f.err = pod, err
+}
+
+// Hint makes responses ask for another call after refresh, and say that they are valid
+// for validity; 0 is neither.
+func (f *Fake) Hint(refresh, validity time.Duration) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.hint, f.validity = refresh, validity
+}
+
+// Log lists the calls so far.
+func (f *Fake) Log() []Call {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return slices.Clone(f.log)
 }
 
 // Delay makes every call take d, or until its context ends.
@@ -171,6 +202,9 @@ func (f *Fake) Mount(ctx context.Context, req *provider.Request) (*provider.Resp
 	}
 	f.mu.Lock()
 	f.calls++
+	if len(f.log) < maxLog {
+		f.log = append(f.log, Call{Time: time.Now(), Volume: req.Volume, Pod: req.Pod.Namespace + "/" + req.Pod.Name})
+	}
 	delay := f.delay
 	f.mu.Unlock()
 	select {
@@ -185,7 +219,7 @@ func (f *Fake) Mount(ctx context.Context, req *provider.Request) (*provider.Resp
 	switch {
 	case f.panics != "":
 		panic(f.panics)
-	case f.err != nil:
+	case f.err != nil && (f.broken == "" || f.broken == req.Pod.Namespace+"/"+req.Pod.Name):
 		return nil, f.err
 	}
 	if err := f.checkTokens(req.Tokens); err != nil {
@@ -207,7 +241,10 @@ func (f *Fake) checkTokens(tokens provider.Tokens) error {
 }
 
 func (f *Fake) read(names []string) (*provider.Response, error) {
-	resp := &provider.Response{}
+	resp := &provider.Response{Refresh: f.hint}
+	if f.validity > 0 {
+		resp.Expires = time.Now().Add(f.validity)
+	}
 	for _, name := range names {
 		o, ok := f.objects[name]
 		if !ok {

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"flag"
 	"fmt"
@@ -77,6 +78,13 @@ func control(f *providertest.Fake) http.Handler {
 		f.Fail(nil)
 		return nil
 	})
+	mux.HandleFunc("GET /log", func(w http.ResponseWriter, _ *http.Request) { _ = json.NewEncoder(w).Encode(f.Log()) })
+	handle("PUT /hint", func(r *http.Request) error {
+		refresh, err := duration(r, "refresh")
+		validity, validErr := duration(r, "expires")
+		f.Hint(refresh, validity)
+		return errors.Join(err, validErr)
+	})
 	handle("PUT /delay", func(r *http.Request) error {
 		d, err := time.ParseDuration(r.URL.Query().Get("for"))
 		f.Delay(d)
@@ -102,8 +110,25 @@ func put(f *providertest.Fake, r *http.Request) error {
 	return nil
 }
 
+// fail takes the kind, and optionally the pod that alone fails as NAMESPACE/NAME, the
+// step and what the store asks callers to wait.
 func fail(f *providertest.Fake, r *http.Request) error {
-	kind := provider.KindNamed(r.URL.Query().Get("kind"))
-	f.Fail(provider.Errorf(kind, "told to fail with %s", kind))
-	return nil
+	query := r.URL.Query()
+	kind := provider.KindNamed(query.Get("kind"))
+	wait, err := duration(r, "retry-after")
+	e := &provider.Error{Kind: kind, RetryAfter: wait, Err: fmt.Errorf("told to fail with %s", kind)}
+	if query.Get("step") == "login" {
+		e.Step = provider.LoggingIn
+	}
+	f.Break(query.Get("pod"), e)
+	return err
+}
+
+// duration reads one of the query; none is 0.
+func duration(r *http.Request, name string) (time.Duration, error) {
+	text := r.URL.Query().Get(name)
+	if text == "" {
+		return 0, nil
+	}
+	return time.ParseDuration(text)
 }
