@@ -33,10 +33,8 @@ func (t *tool) down(ctx context.Context) error {
 func (t *tool) remove(ctx context.Context, c plan.Cluster) error {
 	ctx, cancel := context.WithTimeout(ctx, time.Minute)
 	defer cancel()
-	for _, run := range []string{c.Run.Path("vault"), string(c.Run)} {
-		if err := process.End(ctx, run, 2*time.Second); err != nil {
-			return err
-		}
+	if err := end(ctx, c); err != nil {
+		return err
 	}
 	if err := node.Disconnect(ctx, c.Node(1)); err != nil {
 		return err
@@ -47,13 +45,22 @@ func (t *tool) remove(ctx context.Context, c plan.Cluster) error {
 	return t.run.Remove()
 }
 
+// end stops every process.
+func end(ctx context.Context, c plan.Cluster) error {
+	if err := process.End(ctx, c.Run.Path("vault"), 2*time.Second); err != nil {
+		return err
+	}
+	return node.Hold(ctx, string(c.Run), func() error {
+		return process.End(ctx, string(c.Run), 2*time.Second)
+	})
+}
+
 // clean removes a cluster that did not come up. The logs of a failure are
 // kept; of one that was interrupted, nothing.
 func (t *tool) clean(ctx context.Context, c plan.Cluster) error {
 	if ctx.Err() == nil {
-		kept := filepath.Join(os.TempDir(), "strongroom-log-"+c.Run.ID())
-		if err := keep(c.Run.Path("log"), kept); err == nil {
-			t.log.Say("the logs are in %s", kept)
+		if err := keep(c.Run.Path("log"), kept(c)); err == nil {
+			t.log.Say("the logs are in %s", kept(c))
 		}
 	}
 	return t.log.Do("remove what was started", func() error {
@@ -61,14 +68,17 @@ func (t *tool) clean(ctx context.Context, c plan.Cluster) error {
 	})
 }
 
-func keep(logs, kept string) error {
-	if err := os.RemoveAll(kept); err != nil {
+// kept is where the logs of a failure are.
+func kept(c plan.Cluster) string { return filepath.Join(os.TempDir(), "strongroom-log-"+c.Run.ID()) }
+
+func keep(logs, dir string) error {
+	if err := os.RemoveAll(dir); err != nil {
 		return err
 	}
-	if err := os.Mkdir(kept, 0o700); err != nil {
+	if err := os.Mkdir(dir, 0o700); err != nil {
 		return err
 	}
-	return os.CopyFS(kept, os.DirFS(logs))
+	return os.CopyFS(dir, os.DirFS(logs))
 }
 
 func (t *tool) lock(ctx context.Context) (func(), error) {
