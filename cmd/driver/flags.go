@@ -44,6 +44,7 @@ type options struct {
 	allowOverrides               bool
 	podsDir                      string
 	maxVolumeBytes, maxNodeBytes int64
+	auditLog                     string
 
 	warnings []string
 }
@@ -130,6 +131,7 @@ func (o *options) defineOwn(f *flag.FlagSet) {
 	f.StringVar(&o.podsDir, "kubelet-pods-dir", "/var/lib/kubelet/pods", "kubelet's directory of pods")
 	f.Int64Var(&o.maxVolumeBytes, "max-volume-bytes", 32<<20, "most bytes that one volume may have; 0 is no bound")
 	f.Int64Var(&o.maxNodeBytes, "max-node-bytes", 1<<30, "most bytes that all volumes of the node may have; 0 is no bound")
+	f.StringVar(&o.auditLog, "audit-log", "", "file for one line of JSON per delivery, refresh and synced Secret, or - for the standard output; empty for none")
 	f.BoolVar(&o.allowOverrides, "allow-attribute-overrides", false, "let volume attributes of a pod override parameters of its class")
 }
 

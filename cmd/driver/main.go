@@ -16,6 +16,7 @@ import (
 	ctrllog "sigs.k8s.io/controller-runtime/pkg/log"
 	ctrlmetrics "sigs.k8s.io/controller-runtime/pkg/metrics"
 
+	"github.com/strongroom/strongroom/cmd/driver/internal/audit"
 	"github.com/strongroom/strongroom/cmd/driver/internal/confine"
 	"github.com/strongroom/strongroom/cmd/driver/internal/footprint"
 	"github.com/strongroom/strongroom/cmd/driver/internal/kube"
@@ -101,21 +102,20 @@ type parts struct {
 }
 
 func assemble(o *options, source *provider.Client, log *slog.Logger) (*parts, error) {
-	config, err := o.kubeConfig()
-	if err != nil {
-		return nil, fmt.Errorf("find the API server: %w", err)
-	}
 	meter, err := metrics.New(ctrlmetrics.Registry)
 	if err != nil {
 		return nil, fmt.Errorf("register metrics: %w", err)
 	}
-	config.Wrap(meter.Transport)
-	cluster, err := kube.New(kube.Config{API: config, Node: o.nodeID, DriverName: o.driverName, UserAgent: userAgent()})
+	cluster, secrets, err := kubernetes(o, meter)
+	if err != nil {
+		return nil, err
+	}
+	journal, err := openJournal(o, log)
 	if err != nil {
 		return nil, err
 	}
 	volumes, err := newVolumes(o, rotation.Config{
-		Source: meter.Source(source), Cluster: cluster, Meter: meter,
+		Source: meter.Source(source), Cluster: cluster, Secrets: secrets, Meter: meter, Journal: journal,
 		Interval: o.interval(), Node: o.nodeID, AllowOverrides: o.allowOverrides, Log: log,
 	}, meter, source)
 	if err != nil {
@@ -131,6 +131,31 @@ func assemble(o *options, source *provider.Client, log *slog.Logger) (*parts, er
 	return &parts{o, source, volumes, server, cluster, log}, nil
 }
 
+// kubernetes returns the two sides of the API server.
+func kubernetes(o *options, meter *metrics.Volumes) (*kube.Cluster, *kube.Secrets, error) {
+	api, err := o.kubeConfig()
+	if err != nil {
+		return nil, nil, fmt.Errorf("find the API server: %w", err)
+	}
+	api.Wrap(meter.Transport)
+	config := kube.Config{API: api, Node: o.nodeID, DriverName: o.driverName, UserAgent: userAgent()}
+	cluster, err := kube.New(config)
+	if err != nil {
+		return nil, nil, err
+	}
+	secrets, err := kube.NewSecrets(config)
+	return cluster, secrets, err
+}
+
+// openJournal returns the audit log, or nil if there is to be none. It stays open as
+// long as the process lives.
+func openJournal(o *options, log *slog.Logger) (rotation.Journal, error) {
+	if o.auditLog == "" {
+		return nil, nil //nolint:nilnil // none is a journal too
+	}
+	return audit.Open(o.auditLog, log)
+}
+
 // newVolumes returns the volumes of this node, those of an earlier process among them.
 func newVolumes(o *options, cfg rotation.Config, meter *metrics.Volumes, source *provider.Client) (*rotation.Volumes, error) {
 	files, err := tmpfs.New(tmpfs.Config{
@@ -140,7 +165,7 @@ func newVolumes(o *options, cfg rotation.Config, meter *metrics.Volumes, source 
 	if err != nil {
 		return nil, err
 	}
-	cfg.Files, cfg.Notes = files, files
+	cfg.Files, cfg.Notes, cfg.Mounts = files, files, files
 	volumes, err := rotation.New(cfg)
 	if err != nil {
 		return nil, err

@@ -8,6 +8,9 @@ import (
 // ClassName names a class.
 type ClassName struct{ Namespace, Name string }
 
+// forces says whether the class asks for a refresh of a volume.
+func (t Told) forces(m memory) bool { return t.Refresh != "" && t.Refresh != m.Refresh }
+
 // classUse is a class that volumes of this node use, or calls under way.
 type classUse struct {
 	users int
@@ -32,6 +35,11 @@ func (t Told) is(c Class) bool {
 	return t.UID == c.UID && t.Generation == c.Generation && t.Refresh == c.Refresh
 }
 
+// isOlder says whether something newer was told already.
+func (u *classUse) isOlder(t Told) bool {
+	return u.told > 0 && t.UID == u.state.UID && t.Generation < u.state.Generation
+}
+
 // Classes lists the classes of mounted volumes.
 func (r *Volumes) Classes() []ClassName {
 	r.mu.Lock()
@@ -49,7 +57,7 @@ func (r *Volumes) ClassChanged(name ClassName, t Told) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	use := r.classes[name]
-	if use == nil || use.told > 0 && t.UID == use.state.UID && t.Generation < use.state.Generation {
+	if use == nil || use.isOlder(t) {
 		return // of no interest, or from a cache that lags behind
 	}
 	use.told++
@@ -57,25 +65,24 @@ func (r *Volumes) ClassChanged(name ClassName, t Told) {
 	if use.class != nil && !t.is(*use.class) {
 		use.class = nil
 	}
-	forced := map[string]bool{}
+	edited, forced := map[string]bool{}, map[string]bool{}
 	for target, k := range r.known {
 		if k.class != name || !k.remember {
 			continue
 		}
 		r.compare(k)
-		if k.outdated && t.UID != "" {
-			forced[target] = t.Refresh != "" && t.Refresh != k.memory.Refresh
-			if !k.memory.isFrom(t.UID, t.Generation) {
-				r.fillLater(target, k)
-			}
+		if !k.outdated || t.UID == "" {
+			continue
 		}
+		if !k.memory.isFrom(t.UID, t.Generation) {
+			edited[target] = true
+			r.fillLater(target, k)
+		}
+		forced[target] = t.forces(k.memory)
 	}
-	for _, force := range []bool{false, true} {
-		r.times.change(time.Now(), name, force, func(target string) bool {
-			f, outdated := forced[target]
-			return outdated && f == force
-		})
-	}
+	now := time.Now()
+	r.times.change(now, name, false, func(target string) bool { return edited[target] && !forced[target] })
+	r.times.change(now, name, true, func(target string) bool { return forced[target] })
 	r.wakeUp()
 }
 
@@ -87,7 +94,7 @@ func (r *Volumes) compare(k *known) {
 		return
 	}
 	t := use.state
-	k.outdated = !k.memory.isFrom(t.UID, t.Generation) || t.Refresh != k.memory.Refresh
+	k.outdated = !k.memory.isFrom(t.UID, t.Generation) || t.forces(k.memory)
 }
 
 // use keeps a class in mind until done is called.

@@ -51,7 +51,7 @@ func (r *Volumes) fillFirst(ctx context.Context, target string, d delivery) {
 	}
 	m := k.memory
 	r.mu.Unlock()
-	if err := r.fill(ctx, target, m, d.class, d.resp.Files, secretName{}); err != nil {
+	if err := r.fill(ctx, filling{target: target, m: m, class: d.class, files: d.resp.Files}); err != nil {
 		r.copies.put(target, copying{})
 	}
 }
@@ -131,7 +131,7 @@ func (r *Volumes) copy(ctx context.Context, key string, c copying) (err error) {
 	if err != nil {
 		return err
 	}
-	if err := r.fill(ctx, target, m, class, files, c.repeat); err != nil {
+	if err := r.fill(ctx, filling{target, m, class, files, c.repeat}); err != nil {
 		return err
 	}
 	r.enqueue(target)
@@ -170,64 +170,72 @@ func (r *Volumes) content(ctx context.Context, target string) (memory, []provide
 	}
 	m := k.memory
 	r.mu.Unlock()
-	files, err := r.cfg.Files.Read(target)
+	files, err := r.cfg.Mounts.Read(target)
 	return m, files, err
+}
+
+// filling is what Secrets are filled from.
+type filling struct {
+	target string
+	m      memory
+	class  Class
+	files  []provider.File
+	repeat secretName // none: all of the class
 }
 
 // fill fills the Secrets of a volume, or the one that is to be repeated. The error is
 // one that may pass; what only a person can mend is noted, and tried again later.
-func (r *Volumes) fill(ctx context.Context, target string, m memory, class Class, files []provider.File, repeat secretName) error {
-	var mu sync.Mutex
-	var group sync.WaitGroup
-	var failed error
-	bad := failure{}
-	for _, object := range class.Secrets {
-		name := secretName{m.Pod.Namespace, object.Name}
-		if repeat != (secretName{}) && repeat != name {
-			continue
+func (r *Volumes) fill(ctx context.Context, f filling) error {
+	var objects []SecretObject
+	for _, object := range f.class.Secrets {
+		if f.repeat == (secretName{}) || f.repeat == (secretName{f.m.Pod.Namespace, object.Name}) {
+			objects = append(objects, object)
 		}
-		group.Go(func() {
-			err := r.fillOne(ctx, target, Copy{
-				Pod: m.Pod, Class: m.Class, Object: object, Files: files, Fetched: m.Fetched, Repeat: repeat != secretName{},
-			}, class.Provider)
-			if err == nil {
-				return
-			}
-			mu.Lock()
-			defer mu.Unlock()
-			reason := SecretInvalid
-			if refusal, ok := errors.AsType[*Refusal](err); ok {
-				reason = refusal.Reason
-			} else {
-				failed = errors.Join(failed, err)
-			}
-			if bad.err == nil {
-				bad = failure{reason: reason, about: object.Name, err: err}
-			}
-		})
+	}
+	errs := make([]error, len(objects))
+	var group sync.WaitGroup
+	for i, object := range objects {
+		group.Go(func() { errs[i] = r.fillOne(ctx, f, object) })
 	}
 	group.Wait()
-	r.noteFilled(target, m, class, bad, failed != nil)
+	var failed error
+	bad := failure{}
+	for i, err := range errs {
+		if err == nil {
+			continue
+		}
+		refusal, refused := errors.AsType[*Refusal](err)
+		if !refused {
+			failed = errors.Join(failed, err)
+		}
+		if bad.err == nil {
+			bad = failure{reason: SecretInvalid, about: objects[i].Name, err: err}
+			if refused {
+				bad.reason = refusal.Reason
+			}
+		}
+	}
+	r.noteFilled(f, bad, failed != nil)
 	return failed
 }
 
-func (r *Volumes) fillOne(ctx context.Context, target string, c Copy, providerName string) (err error) {
+func (r *Volumes) fillOne(ctx context.Context, f filling, object SecretObject) (err error) {
 	defer r.recovered(ctx, "fill", &err)
+	c := Copy{Pod: f.m.Pod, Class: f.m.Class, Object: object, Files: f.files, Fetched: f.m.Fetched, Repeat: f.repeat != secretName{}}
 	start := time.Now()
 	again, err := r.cfg.Secrets.Fill(ctx, c)
-	took := time.Since(start)
-	r.cfg.Meter.Filled(providerName, took, err)
+	r.cfg.Meter.Filled(f.class.Provider, time.Since(start), err)
+	if err != nil {
+		again = repeatEvery
+	}
 	name := secretName{c.Pod.Namespace, c.Object.Name}
 	r.mu.Lock()
-	if r.known[target] != nil {
-		if err != nil {
-			again = repeatEvery
-		}
-		r.repeatAt(name, target, time.Now().Add(again))
+	if r.known[f.target] != nil {
+		r.repeatAt(name, f.target, time.Now().Add(again))
 	}
 	r.mu.Unlock()
 	if !c.Repeat || err != nil {
-		r.note(Entry{Trigger: OnSync, Pod: c.Pod, Class: c.Class, Provider: providerName, Secret: c.Object.Name, Changed: err == nil, Err: err})
+		r.note(Entry{Trigger: OnSync, Pod: c.Pod, Class: c.Class, Provider: f.class.Provider, Secret: c.Object.Name, Changed: err == nil, Err: err})
 	}
 	if err != nil {
 		r.cfg.Log.LogAttrs(ctx, slog.LevelWarn, "fill secret", slog.String("namespace", name.namespace), slog.String("secret", name.name),
@@ -237,48 +245,53 @@ func (r *Volumes) fillOne(ctx context.Context, target string, c Copy, providerNa
 }
 
 // noteFilled notes how it went. A failure that may pass counts once it lasts.
-func (r *Volumes) noteFilled(target string, m memory, class Class, bad failure, mayPass bool) {
+func (r *Volumes) noteFilled(f filling, bad failure, mayPass bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	k := r.known[target]
-	if k == nil || k.memory.Volume != m.Volume {
+	k := r.known[f.target]
+	if k == nil || k.memory.Volume != f.m.Volume {
 		return
 	}
-	k.memory.Secrets = nil
-	for _, s := range class.Secrets {
-		k.memory.Secrets = append(k.memory.Secrets, s.Name)
+	if f.repeat.name != "" && k.unfilled.err != nil && k.unfilled.about != f.repeat.name {
+		return // it says nothing about the one that is wrong
 	}
-	for name, f := range r.filled { // the class does not ask for these any more
-		if f.users[target] && !slices.Contains(k.memory.Secrets, name.name) {
-			delete(f.users, target)
-		}
-	}
+	r.useSecrets(f, k)
 	now := time.Now()
-	if bad.err == nil {
-		k.unfilled = failure{}
-	} else {
+	if bad.err != nil {
 		bad.since, bad.tries = now, 1
 		if k.unfilled.err != nil {
 			bad.since, bad.tries = k.unfilled.since, k.unfilled.tries+1
 		}
-		k.unfilled = bad
 	}
+	k.unfilled = bad
 	switch {
-	case len(class.Secrets) == 0:
-		r.become(target, k, Condition{})
+	case len(f.class.Secrets) == 0:
+		k.memory.become(Condition{})
 	case bad.err == nil:
-		r.become(target, k, Condition{Type: Synced, OK: true, Reason: "Synced", Since: now})
+		k.memory.become(Condition{Type: Synced, OK: true, Reason: "Synced", Since: now})
 	case !mayPass || bad.lasts(now):
-		r.become(target, k, Condition{Type: Synced, Reason: bad.reason, Text: bad.err.Error(), Since: now})
+		k.memory.become(Condition{Type: Synced, Reason: bad.reason, Text: bad.err.Error(), Since: now})
 	}
 }
 
-// become notes a condition of Secrets, to be recorded if it is another one. It needs
-// r.mu.
-func (r *Volumes) become(_ string, k *known, c Condition) {
-	old := k.memory.Synced
+// useSecrets notes which Secrets the class of a volume asks for. It needs r.mu.
+func (r *Volumes) useSecrets(f filling, k *known) {
+	k.memory.Secrets = nil
+	for _, s := range f.class.Secrets {
+		k.memory.Secrets = append(k.memory.Secrets, s.Name)
+	}
+	for name, used := range r.filled {
+		if !slices.Contains(k.memory.Secrets, name.name) {
+			delete(used.users, f.target)
+		}
+	}
+}
+
+// become notes a condition of Secrets, to be recorded if it is another one.
+func (m *memory) become(c Condition) {
+	old := m.Synced
 	if old.Type == c.Type && old.OK == c.OK && old.Reason == c.Reason {
 		return
 	}
-	k.memory.Synced, k.memory.Changed, k.memory.Recorded = c, time.Now(), false
+	m.Synced, m.Changed, m.Recorded = c, time.Now(), false
 }

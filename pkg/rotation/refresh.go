@@ -84,12 +84,12 @@ func (r *Volumes) refresh(ctx context.Context, j job) {
 	r.mounts.wait(ctx, patience)
 	r.lookForSubPaths(j.target, v)
 	start := time.Now()
-	d, changed := r.renew(ctx, v, m, j)
+	d := r.renew(ctx, v, m, j)
 	if ctx.Err() != nil { // an unpublish, or the end of this process
 		r.later(j)
 		return
 	}
-	took := time.Since(start)
+	d.took = time.Since(start)
 	switch {
 	case errors.Is(d.err, errKept):
 		return
@@ -97,23 +97,22 @@ func (r *Volumes) refresh(ctx context.Context, j job) {
 		r.lost(ctx, j.target)
 		return
 	}
-	r.cfg.Meter.Refreshed(d.class.Provider, d.phase, took, changed, d.err)
-	r.note(Entry{Trigger: j.trigger, Pod: v.Pod, Class: v.Class, Provider: d.class.Provider, Versions: d.versions(), Changed: changed, Err: d.err})
-	r.logRefresh(ctx, v, j, d, changed, took)
+	r.delivered(v, j.trigger, d)
+	r.logRefresh(ctx, v, j, d)
 	if d.err != nil {
 		r.refreshFailed(j, d)
 	}
 }
 
-func (r *Volumes) logRefresh(ctx context.Context, v Volume, j job, d delivery, changed bool, took time.Duration) {
+func (r *Volumes) logRefresh(ctx context.Context, v Volume, j job, d delivery) {
 	attrs := []slog.Attr{
 		slog.String("volume", string(v.ID)), slog.String("namespace", v.Pod.Namespace), slog.String("pod", v.Pod.Name),
-		slog.String("class", v.Class), slog.String("provider", d.class.Provider), slog.String("trigger", string(j.trigger)), slog.Duration("took", took),
+		slog.String("class", v.Class), slog.String("provider", d.class.Provider), slog.String("trigger", string(j.trigger)), slog.Duration("took", d.took),
 	}
 	switch {
 	case d.err != nil:
 		r.cfg.Log.LogAttrs(ctx, slog.LevelWarn, "refresh failed, the files stay as they are", append(attrs, slog.String("err", d.err.Error()))...)
-	case changed:
+	case d.changed:
 		r.cfg.Log.LogAttrs(ctx, slog.LevelInfo, "refreshed", attrs...)
 	default:
 		r.cfg.Log.LogAttrs(ctx, slog.LevelDebug, "refreshed, nothing has changed", attrs...)
@@ -172,38 +171,49 @@ func (r *Volumes) lost(ctx context.Context, target string) {
 }
 
 // renew fetches and writes. Only what is new is recorded.
-func (r *Volumes) renew(ctx context.Context, v Volume, m memory, j job) (d delivery, changed bool) {
+func (r *Volumes) renew(ctx context.Context, v Volume, m memory, j job) (d delivery) {
 	defer r.recovered(ctx, "refresh", &d.err)
-	found, err := r.cfg.Files.Look(v.Target)
-	if err == nil && found.State != Complete {
-		err = errGone
+	d.phase = Looking
+	if d.err = r.stillMounted(v.Target); d.err != nil {
+		return d
 	}
-	if err != nil {
-		return delivery{phase: Writing, err: err}, false
+	d.phase = Classing
+	if d.class, d.err = r.classOf(ctx, ClassName{v.Pod.Namespace, v.Class}); d.err != nil {
+		return d
 	}
-	class, err := r.classOf(ctx, ClassName{v.Pod.Namespace, v.Class})
-	if err != nil {
-		return delivery{phase: Classing, err: err}, false
+	if d.class.Never && j.trigger != OnForce && m.Volume != "" {
+		r.keep(ctx, v.Target, d.class)
+		d.err = errKept
+		return d
 	}
-	if class.Never && j.trigger != OnForce && m.Volume != "" {
-		r.keep(ctx, v.Target, class)
-		return delivery{class: class, err: errKept}, false
+	if _, d.err = r.parameters(d.class, v); d.err != nil {
+		return d
 	}
-	if _, err := r.parameters(class, v); err != nil {
-		return delivery{class: class, phase: Classing, err: err}, false
+	d.phase = Fetching
+	a := ask{class: d.class, notBefore: j.notBefore}
+	if !m.Truncated {
+		a.current = m.Versions
 	}
 	start := time.Now()
-	resp, err := r.fetch(ctx, class, v, m, j.notBefore)
-	if err != nil {
-		return delivery{class: class, phase: Fetching, err: err}, false
+	if d.resp, d.err = r.fetch(ctx, v, a); d.err != nil {
+		return d
 	}
-	fresh := remembered(v, class, resp, start)
-	changed, err = r.replace(v, resp, m.after(fresh), true)
-	if err != nil {
-		return delivery{class: class, phase: Writing, err: err}, false
+	d.phase = Writing
+	fresh := remembered(v, d.class, d.resp, start)
+	if d.changed, d.err = r.replace(v, Generation{Files: d.resp.Files, Again: true}, m.after(fresh)); d.err != nil {
+		return d
 	}
-	r.renewed(v.Target, fresh, changed)
-	return delivery{class: class, resp: resp, phase: Done}, changed
+	r.renewed(v.Target, fresh, d.changed)
+	d.phase = Done
+	return d
+}
+
+func (r *Volumes) stillMounted(target string) error {
+	found, err := r.cfg.Files.Look(target)
+	if err == nil && found.State != Complete {
+		return errGone
+	}
+	return err
 }
 
 // keep leaves a volume as it is, because its class says so now.
@@ -336,7 +346,7 @@ func (r *Volumes) lookForSubPaths(target string, v Volume) {
 		k.looked = true
 	}
 	r.mu.Unlock()
-	if looked || !r.cfg.Notes.Pinned(target) {
+	if looked || !r.cfg.Mounts.Pinned(target) {
 		return
 	}
 	r.tell(Notice{

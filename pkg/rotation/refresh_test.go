@@ -49,10 +49,10 @@ func (s *store) mount(_ context.Context, _ string, req *provider.Request) (*prov
 	}, nil
 }
 
-func (s *store) set(value, version string, err error) {
+func (s *store) set(version string, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.value, s.version, s.err = value, version, err
+	s.value, s.version, s.err = "2", version, err
 }
 
 func (s *store) calls() int {
@@ -69,6 +69,37 @@ func (w *world) content(target string) string {
 		return ""
 	}
 	return string(files[0].Contents)
+}
+
+// told fails the test unless exactly these were told: of each the beginning, and what
+// it must contain.
+func (w *world) wantNews(t *testing.T, want ...[2]string) {
+	t.Helper()
+	news := w.news()
+	ok := len(news) == len(want)
+	for i := 0; ok && i < len(news); i++ {
+		ok = strings.HasPrefix(news[i], want[i][0]) && strings.Contains(news[i], want[i][1])
+	}
+	if !ok {
+		t.Errorf("told %q, want %q", news, want)
+	}
+}
+
+// wantRecord fails the test unless so many were recorded, the last with that condition.
+func wantRecord(t *testing.T, recorded []rotation.Snapshot, n int, want rotation.Condition) {
+	t.Helper()
+	if len(recorded) != n {
+		t.Fatalf("recorded %d times, want %d", len(recorded), n)
+	}
+	for _, c := range recorded[n-1].Conditions {
+		if c.Type == want.Type {
+			if c.OK != want.OK || want.Reason != "" && c.Reason != want.Reason {
+				t.Errorf("recorded %+v, want %+v", c, want)
+			}
+			return
+		}
+	}
+	t.Errorf("recorded no condition %s", want.Type)
 }
 
 func (w *world) news() []string {
@@ -119,7 +150,7 @@ func TestRefresh(t *testing.T) {
 		if n := classes.Load(); n != 1 {
 			t.Errorf("the class was read %d times", n)
 		}
-		s.set("2", "v2", nil)
+		s.set("v2", nil)
 		time.Sleep(2 * interval)
 		if got := w.content("/t/1"); got != "2" {
 			t.Errorf("content %q", got)
@@ -179,32 +210,18 @@ func TestFailingRefresh(t *testing.T) {
 		broken.Store(true)
 		time.Sleep(2*interval + time.Minute)
 		states := r.Report().States
-		if got := states[rotation.Stale]; got.Count != 1 || got.Oldest < 2*interval {
-			t.Errorf("stale: %+v", got)
-		}
-		if got := states[rotation.Failing].Count; got != 1 {
-			t.Errorf("%d failing", got)
+		if got := states[rotation.Stale]; got.Count != 1 || got.Oldest < 2*interval || states[rotation.Failing].Count != 1 {
+			t.Errorf("%+v", states)
 		}
 		if got := w.content("/t/7"); got != "1" {
 			t.Errorf("content %q", got)
 		}
-		last := recorded()[len(recorded())-1]
-		if len(recorded()) != 51 || last.Volume != "csi-7" || last.Conditions[0].OK || last.Conditions[0].Reason != "RefreshFailedLogin" {
-			t.Errorf("%d records, last %+v", len(recorded()), last)
-		}
-		news := w.news()
-		if len(news) != 1 || !strings.HasPrefix(news[0], "p RefreshFailedLogin 1 of 50 volumes") || !strings.Contains(news[0], "permission denied") {
-			t.Errorf("told %q", news)
-		}
+		wantRecord(t, recorded(), 51, rotation.Condition{Type: rotation.Ready, Reason: "RefreshFailedLogin"})
+		w.wantNews(t, [2]string{"p RefreshFailedLogin 1 of 50 volumes", "permission denied"})
 		broken.Store(false)
 		time.Sleep(2 * interval)
-		last = recorded()[len(recorded())-1]
-		if len(recorded()) != 52 || !last.Conditions[0].OK {
-			t.Errorf("%d records, last %+v", len(recorded()), last)
-		}
-		if news := w.news(); len(news) != 2 || !strings.Contains(news[1], "refreshed again") {
-			t.Errorf("told %q", news)
-		}
+		wantRecord(t, recorded(), 52, rotation.Condition{Type: rotation.Ready, OK: true})
+		w.wantNews(t, [2]string{"p RefreshFailedLogin"}, [2]string{"secretproviderclass ns/c Refreshed", "refreshed again"})
 		if got := counts(r); got[rotation.Stale]+got[rotation.Failing] != 0 {
 			t.Errorf("%+v", got)
 		}
@@ -225,16 +242,13 @@ func TestStoreDown(t *testing.T) {
 			}
 		}
 		before := s.calls()
-		s.set("2", "v2", provider.Errorf(provider.Unavailable, "connection refused"))
+		s.set("v2", provider.Errorf(provider.Unavailable, "connection refused"))
 		time.Sleep(10*time.Minute + interval)
 		if n := s.calls() - before; n > 25 {
 			t.Errorf("%d calls of a store that is down", n)
 		}
-		news := w.news()
-		if len(news) != 1 || !strings.Contains(news[0], "of 50 volumes of secretproviderclass ns/c") || !strings.Contains(news[0], "connection refused") {
-			t.Errorf("told %q", news)
-		}
-		s.set("2", "v2", nil)
+		w.wantNews(t, [2]string{"secretproviderclass ns/c RefreshFailedFetch", "connection refused"})
+		s.set("v2", nil)
 		time.Sleep(3 * time.Minute)
 		for n := range 50 {
 			if got := w.content(fmt.Sprint("/t/", n)); got != "2" {
@@ -312,68 +326,77 @@ func TestRestart(t *testing.T) {
 	})
 }
 
+// edited is a class that a test edits while volumes use it.
+type edited struct {
+	mu    sync.Mutex
+	class rotation.Class
+}
+
+func (e *edited) get(string, string) (rotation.Class, error) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.class.UID == "" {
+		return e.class, provider.Errorf(provider.NotFound, "no such class")
+	}
+	return e.class, nil
+}
+
+// edit changes the class, and tells r.
+func (e *edited) edit(r *rotation.Volumes, do func(c *rotation.Class)) {
+	e.mu.Lock()
+	do(&e.class)
+	told := rotation.Told{UID: e.class.UID, Generation: e.class.Generation, Refresh: e.class.Refresh}
+	e.mu.Unlock()
+	r.ClassChanged(rotation.ClassName{Namespace: "ns", Name: "c"}, told)
+}
+
 // An edited class and the refresh annotation count at once, or as good as that.
 func TestClassRefresh(t *testing.T) {
 	t.Parallel()
+	steps := []struct {
+		what  string
+		edit  func(*rotation.Class)
+		after time.Duration
+		calls int
+	}{
+		{"edited", func(c *rotation.Class) { c.Generation, c.Parameters = 2, map[string]string{"role": "other"} }, 0, 2},
+		{"forced", func(c *rotation.Class) { c.Refresh = "1" }, 0, 3},
+		{"told again", func(*rotation.Class) {}, 0, 3},
+		{"annotation removed", func(c *rotation.Class) { c.Refresh = "" }, 0, 3},
+		{"never", func(c *rotation.Class) { c.Generation, c.Never = 3, true }, 10 * time.Hour, 3},
+		{"never, but forced", func(c *rotation.Class) { c.Refresh = "2" }, 0, 4},
+		{"periodic again", func(c *rotation.Class) { c.Generation, c.Never = 4, false }, 0, 5},
+	}
 	synctest.Test(t, func(t *testing.T) {
 		w, s := newWorld(), &store{value: "1", version: "v1"}
-		w.mount = s.mount
-		class := rotation.Class{UID: "u", Generation: 1, Provider: "acme", Parameters: map[string]string{"role": "r"}, Interval: time.Hour}
-		var mu sync.Mutex
-		w.class = func(string, string) (rotation.Class, error) {
-			mu.Lock()
-			defer mu.Unlock()
-			if class.UID == "" {
-				return class, provider.Errorf(provider.NotFound, "no such class")
-			}
-			return class, nil
-		}
-		edit := func(r *rotation.Volumes, do func()) {
-			mu.Lock()
-			do()
-			told := rotation.Told{UID: class.UID, Generation: class.Generation, Refresh: class.Refresh}
-			mu.Unlock()
-			r.ClassChanged(rotation.ClassName{Namespace: "ns", Name: "c"}, told)
-		}
+		e := &edited{class: rotation.Class{UID: "u", Generation: 1, Provider: "acme", Parameters: map[string]string{"role": "r"}, Interval: time.Hour}}
+		w.mount, w.class = s.mount, e.get
 		r := w.volumes(t, rotating)
 		run(t, r)
 		if err := r.Publish(t.Context(), volume(1)); err != nil {
 			t.Fatal(err)
 		}
-		expect := func(what string, calls int) {
-			t.Helper()
-			time.Sleep(31 * time.Second)
+		for _, step := range steps {
+			began := time.Now()
+			e.edit(r, step.edit)
+			time.Sleep(31*time.Second + step.after)
 			synctest.Wait()
-			if n := s.calls(); n != calls {
-				t.Errorf("%s: %d calls, want %d", what, n, calls)
+			if n := s.calls(); n != step.calls {
+				t.Errorf("%s: %d calls, want %d", step.what, n, step.calls)
 			}
-			if got := counts(r)[rotation.Outdated]; got != 0 && !class.Never {
-				t.Errorf("%s: outdated", what)
+			if got := counts(r)[rotation.Outdated]; got != 0 && !e.class.Never {
+				t.Errorf("%s: outdated", step.what)
+			}
+			last := s.requests[len(s.requests)-1]
+			if strings.Contains(step.what, "forced") && !last.NotBefore.Equal(began) {
+				t.Errorf("%s: not before %v", step.what, last.NotBefore)
 			}
 		}
-		edit(r, func() { class.Generation, class.Parameters = 2, map[string]string{"role": "other"} })
-		expect("edited", 2)
 		if got := s.requests[1].Parameters["role"]; got != "other" {
 			t.Errorf("role %q", got)
 		}
-		forcedAt := time.Now()
-		edit(r, func() { class.Refresh = "1" })
-		expect("forced", 3)
-		if got := s.requests[2].NotBefore; !got.Equal(forcedAt) {
-			t.Errorf("not before %v", got)
-		}
-		edit(r, func() {})
-		expect("told again", 3)
-		edit(r, func() { class.Generation, class.Never = 3, true })
-		expect("never", 3)
-		time.Sleep(10 * time.Hour)
-		expect("never, hours later", 3)
-		edit(r, func() { class.Refresh = "2" })
-		expect("never, but forced", 4)
-		edit(r, func() { class.Generation, class.Never = 4, false })
-		expect("periodic again", 5)
 		// A class that is gone leaves what is mounted.
-		edit(r, func() { class = rotation.Class{} })
+		e.edit(r, func(c *rotation.Class) { *c = rotation.Class{} })
 		time.Sleep(2*time.Hour + time.Minute)
 		if got := w.content("/t/1"); got != "1" || counts(r)[rotation.Stale] != 1 {
 			t.Errorf("content %q, %v", got, counts(r))
@@ -609,21 +632,17 @@ func TestSecretsAreFilled(t *testing.T) {
 			}
 		}
 		synctest.Wait()
-		if all := recorded(); len(all) != 3 || len(all[0].Conditions) != 2 || !all[0].Conditions[1].OK {
-			t.Errorf("recorded %+v", all)
-		}
+		wantRecord(t, recorded(), 3, rotation.Condition{Type: rotation.Synced, OK: true})
 		time.Sleep(4*time.Minute + 2*time.Second)
 		if diff := cmp.Diff([]string{"db 1 repeat=true"}, s.take()); diff != "" {
 			t.Errorf("(-want +got):\n%s", diff)
 		}
-		st.set("2", "v1", nil) // a new value of the same version
+		st.set("v1", nil) // a new value of the same version
 		time.Sleep(interval + interval/5)
 		if got := s.take(); !slices.Contains(got, "db 2 repeat=false") {
 			t.Errorf("filled %q", got)
 		}
-		if n := len(recorded()); n != 3 {
-			t.Errorf("recorded %d times", n)
-		}
+		wantRecord(t, recorded(), 3, rotation.Condition{Type: rotation.Synced, OK: true})
 		for n := range 3 {
 			if err := r.Unpublish(t.Context(), "", fmt.Sprint("/t/", n)); err != nil {
 				t.Fatal(err)
@@ -674,20 +693,12 @@ func TestRefusedSecret(t *testing.T) {
 		if n := len(s.take()); n < 4 || n > 6 {
 			t.Errorf("tried %d times", n)
 		}
-		if all := recorded(); len(all) != 1 || all[0].Conditions[1].OK || all[0].Conditions[1].Reason != rotation.SecretConflict {
-			t.Errorf("recorded %+v", all)
-		}
-		if news := w.news(); len(news) != 1 || !strings.HasPrefix(news[0], "p Conflict secret ns/db") {
-			t.Errorf("told %q", news)
-		}
+		wantRecord(t, recorded(), 1, rotation.Condition{Type: rotation.Synced, Reason: rotation.SecretConflict})
+		w.wantNews(t, [2]string{"p Conflict secret ns/db"})
 		s.fail(nil)
 		time.Sleep(10 * time.Minute)
-		if all := recorded(); len(all) != 2 || !all[1].Conditions[1].OK {
-			t.Errorf("recorded %+v", all)
-		}
-		if news := w.news(); len(news) != 2 || !strings.Contains(news[1], "secret ns/db is filled again") {
-			t.Errorf("told %q", news)
-		}
+		wantRecord(t, recorded(), 2, rotation.Condition{Type: rotation.Synced, OK: true})
+		w.wantNews(t, [2]string{"p Conflict"}, [2]string{"", "secret ns/db is filled again"})
 	})
 }
 

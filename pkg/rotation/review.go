@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"maps"
 	"time"
 
 	"golang.org/x/time/rate"
@@ -30,7 +31,7 @@ const (
 // Reasons of conditions and notices beside the phases of a failure.
 const (
 	reasonStale   = "RefreshStale"
-	reasonTokens  = "TokensExpired" //nolint:gosec // a word, no credential
+	reasonTokens  = "TokensExpired"
 	reasonExpiry  = "ContentExpires"
 	reasonRefresh = "Refreshed"
 	reasonSynced  = "Synced"
@@ -48,85 +49,108 @@ type cause struct {
 	about  string
 }
 
-// sufferers are the volumes that have a cause.
+// sufferers are the volumes that have a cause. It is worth telling once it lasts for one
+// of them.
 type sufferers struct {
+	lasts   bool
 	count   int
 	of      int // volumes of the class
 	example *known
 	text    string
 }
 
+// complaints is what is wrong with all volumes.
+type complaints struct {
+	causes map[cause]*sufferers
+	total  map[ClassName]int // volumes
+}
+
+func (c complaints) add(k *known, why cause, text string, lasts bool) {
+	s := c.causes[why]
+	if s == nil {
+		s = &sufferers{example: k, text: text, of: c.total[k.class]}
+		c.causes[why] = s
+	}
+	s.count++
+	s.lasts = s.lasts || lasts
+}
+
 // review looks at what is wrong, notes it at the volumes and tells users.
 func (r *Volumes) review(ctx context.Context, now time.Time) {
 	r.mu.Lock()
-	wrong := map[cause]*sufferers{}
-	changed := map[string]Condition{}
-	total := map[ClassName]int{}
+	wrong := complaints{map[cause]*sufferers{}, map[ClassName]int{}}
 	for _, k := range r.known {
-		total[k.class]++
+		wrong.total[k.class]++
 	}
+	changed := map[string]Condition{}
 	for target, k := range r.known {
 		if k.class.Name == "" {
 			continue
 		}
-		ready, troubled := r.readiness(target, k, now)
-		if troubled {
-			r.suffer(wrong, k, cause{class: k.class, reason: ready.Reason}, ready.Text, total)
+		ready, lasts := r.readiness(target, k, now)
+		if !ready.OK {
+			wrong.add(k, cause{class: k.class, reason: ready.Reason}, ready.Text, lasts)
+			if lasts && k.remember && (k.memory.Ready.OK || k.memory.Ready.Reason != ready.Reason) {
+				changed[target] = ready
+			}
 		}
-		if k.remember && !ready.OK && (k.memory.Ready.OK || k.memory.Ready.Reason != ready.Reason) {
-			changed[target] = ready
-		}
-		if k.memory.Synced.Type != "" && !k.memory.Synced.OK && k.unfilled.err != nil {
-			r.suffer(wrong, k, cause{k.class, k.memory.Synced.Reason, k.unfilled.about}, k.unfilled.err.Error(), total)
+		if s := k.memory.Synced; s.Type != "" && !s.OK && k.unfilled.err != nil {
+			wrong.add(k, cause{k.class, s.Reason, k.unfilled.about}, k.unfilled.err.Error(), true)
 		}
 		r.tellExpiry(k, now)
 	}
-	r.tellCauses(wrong, now)
+	r.tellCauses(wrong.causes, now)
 	r.mu.Unlock()
 	for target, c := range changed {
 		r.becomeUnready(ctx, target, c)
 	}
 }
 
-// readiness says in which condition a volume is, and, if it is not ready yet or no
-// longer, whether that is worth telling. It needs r.mu.
-func (r *Volumes) readiness(target string, k *known, now time.Time) (c Condition, troubled bool) {
-	c = Condition{Type: Ready, OK: true, Reason: "Mounted", Since: now}
+// readiness says in which condition a volume is, and if it is not ready, whether that
+// lasts. It needs r.mu.
+func (r *Volumes) readiness(target string, k *known, now time.Time) (c Condition, lasts bool) {
 	since, _, asleep := r.times.trouble(target)
-	staleAt := r.times.staleAt(target)
-	stale := !staleAt.IsZero() && now.After(staleAt)
-	f := k.failure
-	if f.err == nil && !since.IsZero() && !asleep { // another volume tries for this one
-		f = r.down[circuitName{k.memory.Provider, k.class}]
-		f.since, f.tries = since, 0
+	stale := r.stale(target, now)
+	c = Condition{Type: Ready, OK: true, Reason: "Mounted", Since: now}
+	if asleep {
+		claimed := k.volume.ID != "" // else kubelet announces it soon
+		if stale || claimed && now.Sub(since) >= lasting {
+			c.OK, c.Reason = false, reasonTokens
+			c.Text = "its service account tokens have expired and kubelet brings no fresh ones: look at the kubelet of the node, and whether the pod is ending"
+			return c, true
+		}
+	} else if f := r.failureOf(k, since); f.err != nil {
+		c.OK, c.Reason, c.Text = false, f.reason, f.err.Error()
+		return c, stale || f.lasts(now)
 	}
-	switch {
-	case f.err != nil && (f.lasts(now) || stale):
-		return Condition{Type: Ready, Reason: f.reason, Text: f.err.Error(), Since: now}, true
-	case asleep && k.volume.ID == "" && !stale: // kubelet announces it soon
-	case asleep && (stale || now.Sub(since) >= lasting):
-		text := "its service account tokens have expired and kubelet brings no fresh ones: look at the kubelet of the node, and whether the pod is ending"
-		return Condition{Type: Ready, Reason: reasonTokens, Text: text, Since: now}, true
-	case stale:
-		text := "it was refreshed last at " + k.memory.Fetched.UTC().Format(time.RFC3339) + ", which is more than two intervals ago"
-		return Condition{Type: Ready, Reason: reasonStale, Text: text, Since: now}, true
+	if stale {
+		c.OK, c.Reason = false, reasonStale
+		c.Text = "it was refreshed last at " + k.memory.Fetched.UTC().Format(time.RFC3339) + ", which is more than two intervals ago"
 	}
-	return c, false
+	return c, stale
 }
 
-func (r *Volumes) suffer(wrong map[cause]*sufferers, k *known, c cause, text string, total map[ClassName]int) {
-	s := wrong[c]
-	if s == nil {
-		s = &sufferers{example: k, text: text, of: total[k.class]}
-		wrong[c] = s
+// stale needs r.mu.
+func (r *Volumes) stale(target string, now time.Time) bool {
+	at := r.times.staleAt(target)
+	return !at.IsZero() && now.After(at)
+}
+
+// failureOf is why a volume is in trouble since then: its own failure, or that of the
+// volume which tries for all. It needs r.mu.
+func (r *Volumes) failureOf(k *known, since time.Time) failure {
+	if k.failure.err != nil || since.IsZero() {
+		return k.failure
 	}
-	s.count++
+	f := r.down[circuitName{k.memory.Provider, k.class}]
+	f.since, f.tries = since, 0
+	return f
 }
 
 // tellCauses tells what is new, or lasts, or is over. It needs r.mu.
 func (r *Volumes) tellCauses(wrong map[cause]*sufferers, now time.Time) {
 	for c, s := range wrong {
-		if at, ok := r.causes[c]; !ok || now.Sub(at) >= remindEvery {
+		if at, ok := r.causes[c]; s.lasts && (!ok || now.Sub(at) >= remindEvery) {
 			r.causes[c] = now
 			r.tell(s.notice(c, r.cfg.Node))
 		}
@@ -323,7 +347,7 @@ func (r *Volumes) Report() Report {
 	now := time.Now()
 	report := Report{
 		States: map[VolumeState]Tally{}, Lag: r.times.lag(now), Refreshing: r.times.inFlight(), Filling: r.copies.len(),
-		Answered: map[string]time.Time{}, Expiries: map[ClassName]time.Time{},
+		Answered: maps.Clone(r.success), Expiries: map[ClassName]time.Time{},
 	}
 	for target, k := range r.known {
 		age := time.Duration(0)
@@ -341,9 +365,6 @@ func (r *Volumes) Report() Report {
 	unrecorded := report.States[Unrecorded]
 	unrecorded.Count = r.records.len()
 	report.States[Unrecorded] = unrecorded
-	for name, at := range r.success {
-		report.Answered[name] = at
-	}
 	return report
 }
 
@@ -359,11 +380,10 @@ func (r *Volumes) statesOf(target string, k *known, now time.Time) []VolumeState
 		}
 	}
 	since, _, asleep := r.times.trouble(target)
-	staleAt := r.times.staleAt(target)
 	add(k.remember && !k.memory.Recorded, Unrecorded)
 	add(k.outdated, Outdated)
 	add(!since.IsZero() && !asleep, Failing)
-	add(!staleAt.IsZero() && now.After(staleAt), Stale)
+	add(r.stale(target, now), Stale)
 	add(asleep && k.volume.ID != "", Tokenless)
 	add(k.unfilled.err != nil, Unsynced)
 	return states

@@ -568,6 +568,7 @@ func (q queue) Less(i, j int) bool {
 	}
 	return q[i].at.Before(q[j].at)
 }
+
 func (q queue) Swap(i, j int) {
 	q[i], q[j] = q[j], q[i]
 	q[i].index, q[j].index = i, j
@@ -575,7 +576,7 @@ func (q queue) Swap(i, j int) {
 
 // Push implements [heap.Interface].
 func (q *queue) Push(x any) {
-	e := x.(*entry) //nolint:errcheck,forcetypeassert // only entries are pushed
+	e := x.(*entry) //nolint:forcetypeassert // only entries are pushed
 	e.index = len(*q)
 	*q = append(*q, e)
 }

@@ -2,6 +2,7 @@ package rotation
 
 import (
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -45,7 +46,6 @@ type stage struct {
 	random  float64
 	plans   map[string]plan
 	answers map[string][]string
-	running []string
 	log     []string
 }
 
@@ -77,7 +77,7 @@ func (st *stage) begin(interval time.Duration) {
 	})
 	st.s.hash = func(parts ...string) uint64 { // an account named p30s has the phase of 30 s
 		if d, err := time.ParseDuration(strings.TrimPrefix(parts[3], "p")); err == nil {
-			return uint64(d) //nolint:gosec // positive
+			return uint64(d)
 		}
 		return 0
 	}
@@ -141,11 +141,19 @@ func (st *stage) do(word string, args []string) {
 	if len(args) > 0 {
 		target = args[0]
 	}
-	options := st.options(args)
+	if st.happen(word, target, st.options(args)) || st.end(word, target, args) || st.look(word, target) {
+		return
+	}
+	if word != "end" {
+		st.t.Fatalf("unknown word %q", word)
+	}
+}
+
+// happen is what comes from outside.
+func (st *stage) happen(word, target string, options map[string]string) bool {
 	switch word {
 	case "publish", "restore":
-		p := plan{provider: "vault", class: ClassName{"ns", "c"}, account: "sa", fetched: st.clock()}
-		p = st.read(p, options)
+		p := st.read(plan{provider: "vault", class: ClassName{"ns", "c"}, account: "sa", fetched: st.clock()}, options)
 		st.plans[target] = p
 		if word == "publish" {
 			st.s.answered(st.clock(), p.provider, p.class)
@@ -153,6 +161,29 @@ func (st *stage) do(word string, args []string) {
 		st.s.put(st.clock(), target, p)
 	case "unpublish":
 		st.s.remove(st.clock(), target)
+	case "wake":
+		st.s.wake(st.clock(), target)
+	case "change", "force":
+		st.s.change(st.clock(), ClassName{"ns", target}, word == "force", func(string) bool { return true })
+	case "clock":
+		st.shift += st.duration(target)
+	case "random":
+		st.random, _ = strconv.ParseFloat(target, 64)
+	case "restart": // all is forgotten; what volumes remember is put again
+		st.begin(st.s.interval)
+		for _, target := range slices.Sorted(maps.Keys(st.plans)) {
+			st.s.put(st.clock(), target, st.plans[target])
+		}
+	default:
+		return false
+	}
+	return true
+}
+
+// end is how a refresh ends, or all that follow.
+func (st *stage) end(word, target string, args []string) bool {
+	options := st.options(args)
+	switch word {
 	case "answer": // from now on
 		st.answers[target] = args[1:]
 	case "hang": // answers later
@@ -168,19 +199,15 @@ func (st *stage) do(word string, args []string) {
 		st.s.sleep(st.clock(), target)
 	case "busy":
 		st.s.later(st.clock(), target)
-	case "wake":
-		st.s.wake(st.clock(), target)
-	case "change", "force":
-		st.s.change(st.clock(), ClassName{"ns", target}, word == "force", func(string) bool { return true })
-	case "clock":
-		st.shift += st.duration(target)
-	case "random":
-		st.random, _ = strconv.ParseFloat(target, 64)
-	case "restart": // all is forgotten; what volumes remember is put again
-		st.begin(st.s.interval)
-		for _, target := range slices.Sorted(keys(st.plans)) {
-			st.s.put(st.clock(), target, st.plans[target])
-		}
+	default:
+		return false
+	}
+	return true
+}
+
+// look writes down what is known of a volume.
+func (st *stage) look(word, target string) bool {
+	switch word {
 	case "stale":
 		at := st.s.staleAt(target)
 		st.log = append(st.log, fmt.Sprintf("%s stale %s %v", st.since(), target, !at.IsZero() && !at.After(st.clock())))
@@ -191,20 +218,10 @@ func (st *stage) do(word string, args []string) {
 			line += fmt.Sprintf(" since=%s fails=%d asleep=%v", seconds(since), fails, asleep)
 		}
 		st.log = append(st.log, line)
-	case "end":
 	default:
-		st.t.Fatalf("unknown word %q", word)
+		return false
 	}
-}
-
-func keys(m map[string]plan) func(func(string) bool) {
-	return func(yield func(string) bool) {
-		for k := range m {
-			if !yield(k) {
-				return
-			}
-		}
-	}
+	return true
 }
 
 func (st *stage) options(args []string) map[string]string {
@@ -261,7 +278,7 @@ func TestPace(t *testing.T) {
 		for _, phase := range []int{0, 1, 49, 50, 51, 99} {
 			begin := time.Unix(0, 0).Add(time.Duration(start) * time.Second)
 			s := newSchedule(interval, "node", func(time.Duration) time.Duration { return 0 })
-			s.hash = func(...string) uint64 { return uint64(phase) * uint64(time.Second) } //nolint:gosec // positive
+			s.hash = func(...string) uint64 { return uint64(phase) * uint64(time.Second) }
 			s.put(begin, "v", plan{fetched: begin})
 			n, last := 0, begin
 			for now := s.next(); now.Sub(begin) <= 10*interval; now = s.next() {

@@ -143,8 +143,6 @@ type Files interface {
 	// Replace makes the target hold exactly g, memory included; on an error it holds
 	// what it held. Changed says whether pods see a difference.
 	Replace(target string, g Generation) (changed bool, err error)
-	// Read returns the files that the target holds.
-	Read(target string) ([]provider.File, error)
 	// Remove unmounts and removes the target. It succeeds if nothing is there.
 	Remove(target string) error
 }
@@ -155,15 +153,32 @@ type Notes interface {
 	Remember(target string, memory []byte) error
 	// Scan finds the volumes that are mounted on this node.
 	Scan() ([]Found, error)
+}
+
+// Mounts looks into what is mounted.
+type Mounts interface {
+	// Read returns the files that the target holds.
+	Read(target string) ([]provider.File, error)
 	// Pinned says whether a container uses a subPath of the volume, which shows for ever
 	// what was there when it started.
 	Pinned(target string) bool
 }
 
-// Meter counts. Provider is empty until the class is known.
+// Delivery is how a publish or a refresh went.
+type Delivery struct {
+	Trigger Trigger
+	// Provider is empty until the class is known.
+	Provider string
+	// Phase is the one that failed, or Done.
+	Phase   Phase
+	Took    time.Duration
+	Changed bool
+	Err     error
+}
+
+// Meter counts.
 type Meter interface {
-	Published(provider string, phase Phase, took time.Duration, err error)
-	Refreshed(provider string, phase Phase, took time.Duration, changed bool, err error)
+	Delivered(d Delivery)
 	Filled(provider string, took time.Duration, err error)
 	Unpublished(err error)
 }

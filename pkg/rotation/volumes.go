@@ -36,6 +36,7 @@ type Config struct {
 	Cluster Cluster
 	Files   Files
 	Notes   Notes
+	Mounts  Mounts
 	// Secrets is nil where none are to be filled.
 	Secrets Secrets
 	Meter   Meter
@@ -105,8 +106,8 @@ type call struct {
 // New returns Volumes; nothing is recorded until Run.
 func New(cfg Config) (*Volumes, error) {
 	switch {
-	case cfg.Source == nil, cfg.Cluster == nil, cfg.Files == nil, cfg.Notes == nil, cfg.Meter == nil:
-		return nil, errors.New("source, cluster, files, notes and meter are required")
+	case cfg.Source == nil, cfg.Cluster == nil, cfg.Files == nil, cfg.Notes == nil, cfg.Mounts == nil, cfg.Meter == nil:
+		return nil, errors.New("source, cluster, files, notes, mounts and meter are required")
 	case cfg.Log == nil:
 		return nil, errors.New("log is required")
 	case cfg.Interval < 0:
@@ -295,21 +296,20 @@ func (r *Volumes) Publish(ctx context.Context, v Volume) error {
 	start := time.Now()
 	mounted, err := r.republish(v)
 	if mounted {
-		r.cfg.Meter.Published("", Done, time.Since(start), nil)
+		r.cfg.Meter.Delivered(Delivery{Trigger: OnMount, Phase: Done, Took: time.Since(start)})
 		return nil
 	}
 	d := delivery{phase: Looking, err: err}
 	if err == nil {
 		d = r.publish(ctx, v)
 	}
-	took := time.Since(start)
-	r.cfg.Meter.Published(d.class.Provider, d.phase, took, d.err)
-	r.note(Entry{Trigger: OnMount, Pod: v.Pod, Class: v.Class, Provider: d.class.Provider, Versions: d.versions(), Changed: d.err == nil, Err: d.err})
+	d.took, d.changed = time.Since(start), d.err == nil
+	r.delivered(v, OnMount, d)
 	if d.err != nil {
 		return d.err
 	}
 	r.cfg.Log.LogAttrs(ctx, slog.LevelInfo, "published", slog.String("volume", string(v.ID)), slog.String("namespace", v.Pod.Namespace),
-		slog.String("pod", v.Pod.Name), slog.String("class", v.Class), slog.String("provider", d.class.Provider), slog.Duration("took", took))
+		slog.String("pod", v.Pod.Name), slog.String("class", v.Class), slog.String("provider", d.class.Provider), slog.Duration("took", d.took))
 	r.fillFirst(ctx, v.Target, d)
 	r.enqueue(v.Target)
 	return nil
@@ -317,17 +317,22 @@ func (r *Volumes) Publish(ctx context.Context, v Volume) error {
 
 // delivery is what came of a fetch.
 type delivery struct {
-	class Class
-	resp  *provider.Response
-	phase Phase
-	err   error
+	class   Class
+	resp    *provider.Response
+	phase   Phase
+	took    time.Duration
+	changed bool
+	err     error
 }
 
-func (d delivery) versions() []provider.Version {
-	if d.resp == nil {
-		return nil
+// delivered counts a delivery and enters it in the journal.
+func (r *Volumes) delivered(v Volume, trigger Trigger, d delivery) {
+	r.cfg.Meter.Delivered(Delivery{Trigger: trigger, Provider: d.class.Provider, Phase: d.phase, Took: d.took, Changed: d.changed, Err: d.err})
+	e := Entry{Trigger: trigger, Pod: v.Pod, Class: v.Class, Provider: d.class.Provider, Changed: d.changed, Err: d.err}
+	if d.resp != nil {
+		e.Versions = d.resp.Versions
 	}
-	return d.resp.Versions
+	r.note(e)
 }
 
 func (r *Volumes) note(e Entry) {
@@ -421,13 +426,13 @@ func (r *Volumes) publish(ctx context.Context, v Volume) delivery {
 		return delivery{phase: Classing, err: err}
 	}
 	start := time.Now()
-	resp, err := r.fetch(ctx, class, v, memory{}, time.Time{})
+	resp, err := r.fetch(ctx, v, ask{class: class})
 	if err != nil {
-		return delivery{class, nil, Fetching, failedMount(v, err)}
+		return delivery{class: class, phase: Fetching, err: failedMount(v, err)}
 	}
 	m := remembered(v, class, resp, start)
-	if _, err := r.replace(v, resp, m, false); err != nil {
-		return delivery{class, nil, Writing, failedMount(v, err)}
+	if _, err := r.replace(v, Generation{Files: resp.Files}, m); err != nil {
+		return delivery{class: class, phase: Writing, err: failedMount(v, err)}
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -458,12 +463,12 @@ func remembered(v Volume, class Class, resp *provider.Response, start time.Time)
 }
 
 // replace makes a volume hold what was fetched.
-func (r *Volumes) replace(v Volume, resp *provider.Response, m memory, again bool) (changed bool, err error) {
-	text, err := m.encode()
-	if err != nil {
+func (r *Volumes) replace(v Volume, g Generation, m memory) (changed bool, err error) {
+	g.GID = v.GID
+	if g.Memory, err = m.encode(); err != nil {
 		return false, err
 	}
-	return r.cfg.Files.Replace(v.Target, Generation{Files: resp.Files, GID: v.GID, Memory: text, Again: again})
+	return r.cfg.Files.Replace(v.Target, g)
 }
 
 // enqueue has what is mounted recorded, unless it is gone already.
@@ -475,9 +480,16 @@ func (r *Volumes) enqueue(target string) {
 	}
 }
 
-// fetch asks the provider of a class; m is what the volume holds now.
-func (r *Volumes) fetch(ctx context.Context, class Class, v Volume, m memory, notBefore time.Time) (*provider.Response, error) {
-	parameters, err := r.parameters(class, v)
+// ask is what a provider is asked for.
+type ask struct {
+	class     Class
+	current   []provider.Version
+	notBefore time.Time
+}
+
+// fetch asks the provider of a class.
+func (r *Volumes) fetch(ctx context.Context, v Volume, a ask) (*provider.Response, error) {
+	parameters, err := r.parameters(a.class, v)
 	if err != nil {
 		return nil, err
 	}
@@ -486,14 +498,10 @@ func (r *Volumes) fetch(ctx context.Context, class Class, v Volume, m memory, no
 			return nil, err
 		}
 	}
-	req := &provider.Request{
+	resp, err := r.cfg.Source.Mount(ctx, a.class.Provider, &provider.Request{
 		Volume: v.ID, Pod: v.Pod, Tokens: v.Tokens, Class: v.Class, Parameters: parameters, Secrets: v.Secrets,
-		Mode: fileMode, TargetPath: v.Target, NotBefore: notBefore,
-	}
-	if !m.Truncated {
-		req.Current = m.Versions
-	}
-	resp, err := r.cfg.Source.Mount(ctx, class.Provider, req)
+		Mode: fileMode, TargetPath: v.Target, Current: a.current, NotBefore: a.notBefore,
+	})
 	if err == nil && ctx.Err() != nil {
 		err = provider.Errorf(provider.Timeout, "the volume was given up meanwhile: %w", context.Cause(ctx))
 	}

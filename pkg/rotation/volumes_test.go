@@ -62,12 +62,6 @@ func (w *world) Read(target string) ([]provider.File, error) {
 
 func (w *world) Pinned(target string) bool { return w.pinned == target }
 
-func (w *world) Refreshed(name string, phase rotation.Phase, _ time.Duration, changed bool, err error) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	w.counted = append(w.counted, fmt.Sprintf("refresh %s %d %v %v", name, phase, changed, err == nil))
-}
-
 func (w *world) Filled(name string, _ time.Duration, err error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -132,10 +126,14 @@ func (w *world) Remove(target string) error {
 	return nil
 }
 
-func (w *world) Published(name string, phase rotation.Phase, _ time.Duration, err error) {
+func (w *world) Delivered(d rotation.Delivery) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.counted = append(w.counted, fmt.Sprintf("publish %s %d %v", name, phase, err == nil))
+	what := "refresh"
+	if d.Trigger == rotation.OnMount {
+		what = "publish"
+	}
+	w.counted = append(w.counted, fmt.Sprintf("%s %s %d %v", what, d.Provider, d.Phase, d.Err == nil))
 }
 
 func (w *world) Unpublished(err error) {
@@ -181,7 +179,7 @@ func newWorld() *world {
 
 func (w *world) volumes(t *testing.T, more ...func(*rotation.Config)) *rotation.Volumes {
 	t.Helper()
-	cfg := rotation.Config{Source: w, Cluster: w, Files: w, Notes: w, Meter: w, Log: slog.New(slog.DiscardHandler)}
+	cfg := rotation.Config{Source: w, Cluster: w, Files: w, Notes: w, Mounts: w, Meter: w, Log: slog.New(slog.DiscardHandler)}
 	for _, m := range more {
 		m(&cfg)
 	}

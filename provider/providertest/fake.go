@@ -216,19 +216,23 @@ func (f *Fake) Mount(ctx context.Context, req *provider.Request) (*provider.Resp
 	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	if err := f.refuse(req); err != nil {
+		return nil, err
+	}
+	return f.read(names)
+}
+
+// refuse fails as the fake was told to; it needs f.mu.
+func (f *Fake) refuse(req *provider.Request) error {
 	switch {
 	case f.panics != "":
 		panic(f.panics)
 	case f.err != nil && (f.broken == "" || f.broken == req.Pod.Namespace+"/"+req.Pod.Name):
-		return nil, f.err
+		return f.err
+	case f.secretKey != "" && req.Secrets[f.secretKey] == "":
+		return provider.Errorf(provider.Invalid, "nodePublishSecretRef has no key %q", f.secretKey)
 	}
-	if err := f.checkTokens(req.Tokens); err != nil {
-		return nil, err
-	}
-	if f.secretKey != "" && req.Secrets[f.secretKey] == "" {
-		return nil, provider.Errorf(provider.Invalid, "nodePublishSecretRef has no key %q", f.secretKey)
-	}
-	return f.read(names)
+	return f.checkTokens(req.Tokens)
 }
 
 func (f *Fake) checkTokens(tokens provider.Tokens) error {

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
 
 	"github.com/strongroom/strongroom/pkg/rotation"
 	"github.com/strongroom/strongroom/provider"
@@ -38,6 +39,7 @@ type Volumes struct {
 	rotateErrors  *prometheus.CounterVec
 	rotateTook    prometheus.Histogram
 	refreshed     *prometheus.CounterVec
+	refreshTook   *prometheus.HistogramVec
 	synced        *prometheus.CounterVec
 	syncTook      prometheus.Histogram
 	refused       *prometheus.CounterVec
@@ -83,6 +85,10 @@ func New(registry prometheus.Registerer) (*Volumes, error) {
 		rotateTook:   upstreamHistogram("rotation_reconcile_duration_sec", "Seconds that refreshes took which succeeded."),
 		refreshed: own("strongroom_refreshes_total", "Refreshes of mounted volumes: changed, unchanged, or the kind of their failure.",
 			"provider", "result"),
+		refreshTook: prometheus.NewHistogramVec(prometheus.HistogramOpts{
+			Name: "strongroom_refresh_duration_seconds", Help: "Time of refreshes of mounted volumes, also of those that failed.",
+			Buckets: prometheus.ExponentialBuckets(0.001, 3, 11), // 1 ms to 59 s
+		}, []string{"provider"}),
 		synced:   counter("sync_k8s_secret_total", "Kubernetes Secrets filled, or found as they should be.", "provider"),
 		syncTook: upstreamHistogram("k8s_secret_duration_sec", "Seconds that it took to fill a Kubernetes Secret."),
 		refused:  own("strongroom_secret_errors_total", "Kubernetes Secrets that could not be filled.", "provider", "reason"),
@@ -96,8 +102,9 @@ func New(registry prometheus.Registerer) (*Volumes, error) {
 		requests: own("strongroom_api_requests_total", "Requests to the Kubernetes API server.", "verb", "resource", "code"),
 	}
 	for _, c := range []prometheus.Collector{
+		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
 		v.published, v.publishErrors, unpublished, unpublishErrs, v.took, v.rotated, v.rotateErrors, v.rotateTook, v.refreshed,
-		v.synced, v.syncTook, v.refused, v.calls, v.callsInFlight, v.requests,
+		v.refreshTook, v.synced, v.syncTook, v.refused, v.calls, v.callsInFlight, v.requests,
 	} {
 		if err := registry.Register(c); err != nil {
 			return nil, err
@@ -106,21 +113,21 @@ func New(registry prometheus.Registerer) (*Volumes, error) {
 	return v, nil
 }
 
-// Refreshed implements [rotation.Meter].
-func (v *Volumes) Refreshed(name string, phase rotation.Phase, took time.Duration, changed bool, err error) {
-	name = v.known(name)
+func (v *Volumes) refreshedOne(d rotation.Delivery) {
+	name := v.known(d.Provider)
+	v.refreshTook.WithLabelValues(name).Observe(d.Took.Seconds())
 	switch {
-	case err != nil:
-		v.rotateErrors.WithLabelValues(name, v.errorType(phase, err), "true").Inc()
-		v.refreshed.WithLabelValues(name, provider.KindOf(err).String()).Inc()
+	case d.Err != nil:
+		v.rotateErrors.WithLabelValues(name, v.errorType(d.Phase, d.Err), "true").Inc()
+		v.refreshed.WithLabelValues(name, provider.KindOf(d.Err).String()).Inc()
 		return
-	case changed:
+	case d.Changed:
 		v.refreshed.WithLabelValues(name, "changed").Inc()
 	default:
 		v.refreshed.WithLabelValues(name, "unchanged").Inc()
 	}
 	v.rotated.WithLabelValues(name, "true").Inc()
-	v.rotateTook.Observe(took.Seconds())
+	v.rotateTook.Observe(d.Took.Seconds())
 }
 
 // Filled implements [rotation.Meter].
@@ -138,9 +145,13 @@ func (v *Volumes) Filled(name string, took time.Duration, err error) {
 	v.refused.WithLabelValues(name, reason).Inc()
 }
 
-// Published implements [rotation.Meter].
-func (v *Volumes) Published(name string, phase rotation.Phase, took time.Duration, err error) {
-	name = v.known(name)
+// Delivered implements [rotation.Meter].
+func (v *Volumes) Delivered(d rotation.Delivery) {
+	if d.Trigger != rotation.OnMount {
+		v.refreshedOne(d)
+		return
+	}
+	name, phase, took, err := v.known(d.Provider), d.Phase, d.Took, d.Err
 	kind := "OK"
 	if err != nil {
 		kind = provider.KindOf(err).String()

@@ -20,10 +20,10 @@ func TestNamesAndLabels(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	v.Published("", rotation.Done, 0, nil)
-	v.Published("vault", rotation.Done, time.Second, nil)
+	v.Delivered(rotation.Delivery{Trigger: rotation.OnMount})
+	v.Delivered(rotation.Delivery{Trigger: rotation.OnMount, Provider: "vault", Took: time.Second})
 	for _, phase := range []rotation.Phase{rotation.Looking, rotation.Classing, rotation.Fetching, rotation.Writing} {
-		v.Published("vault", phase, time.Second, errors.New("no"))
+		v.Delivered(rotation.Delivery{Trigger: rotation.OnMount, Provider: "vault", Phase: phase, Took: time.Second, Err: errors.New("no")})
 	}
 	v.Unpublished(nil)
 	v.Unpublished(errors.New("no"))

@@ -38,8 +38,9 @@ type Volumes struct {
 }
 
 var (
-	_ rotation.Files = (*Volumes)(nil)
-	_ rotation.Notes = (*Volumes)(nil)
+	_ rotation.Files  = (*Volumes)(nil)
+	_ rotation.Notes  = (*Volumes)(nil)
+	_ rotation.Mounts = (*Volumes)(nil)
 )
 
 // New returns Volumes. What is mounted already counts once Scan has found it.

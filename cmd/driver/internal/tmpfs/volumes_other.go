@@ -30,10 +30,10 @@ func (*Volumes) Look(string) (rotation.Found, error) { return rotation.Found{}, 
 // Replace implements [rotation.Files].
 func (*Volumes) Replace(string, rotation.Generation) (bool, error) { return false, errUnsupported }
 
-// Read implements [rotation.Files].
+// Read implements [rotation.Mounts].
 func (*Volumes) Read(string) ([]provider.File, error) { return nil, errUnsupported }
 
-// Pinned implements [rotation.Notes].
+// Pinned implements [rotation.Mounts].
 func (*Volumes) Pinned(string) bool { return false }
 
 // Remember implements [rotation.Notes].
