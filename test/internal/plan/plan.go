@@ -71,7 +71,7 @@ func (c Cluster) Save() error {
 
 // Load reads the choice from a run folder.
 func Load(run folder.Folder) (Cluster, error) {
-	var c Cluster
+	c := Cluster{Count: 1} // what an older tool wrote has one node
 	b, err := os.ReadFile(file(run))
 	if err != nil {
 		return c, err
