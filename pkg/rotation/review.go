@@ -90,9 +90,9 @@ func (r *Volumes) review(ctx context.Context, now time.Time) {
 		ready, lasts := r.readiness(target, k, now)
 		if !ready.OK {
 			wrong.add(k, cause{class: k.class, reason: ready.Reason}, ready.Text, lasts)
-			if lasts && k.remember && (k.memory.Ready.OK || k.memory.Ready.Reason != ready.Reason) {
-				changed[target] = ready
-			}
+		}
+		if lasts && k.isNewly(ready) {
+			changed[target] = ready
 		}
 		if s := k.memory.Synced; s.Type != "" && !s.OK && k.unfilled.err != nil {
 			wrong.add(k, cause{k.class, s.Reason, k.unfilled.about}, k.unfilled.err.Error(), true)
@@ -104,6 +104,11 @@ func (r *Volumes) review(ctx context.Context, now time.Time) {
 	for target, c := range changed {
 		r.becomeUnready(ctx, target, c)
 	}
+}
+
+// isNewly says whether a condition is another one than the record has.
+func (k *known) isNewly(c Condition) bool {
+	return k.remember && (k.memory.Ready.OK != c.OK || k.memory.Ready.Reason != c.Reason)
 }
 
 // readiness says in which condition a volume is, and if it is not ready, whether that
