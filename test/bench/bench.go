@@ -55,6 +55,9 @@ func (b *bench) furnish(ctx context.Context) (err error) {
 	if err = b.cluster.Class(ctx, key, stand.ScriptedName, "foo", "fookey"); err != nil {
 		return err
 	}
+	if err = b.furnishSynced(ctx); err != nil {
+		return err
+	}
 	b.provider, err = stand.StartProvider(ctx, b.options.provider, b.node)
 	return err
 }
@@ -92,6 +95,10 @@ func (b *bench) publish(ctx context.Context, d *stand.Driver, inFlight int) (sam
 	if err != nil {
 		return sample{}, err
 	}
+	return b.publishThese(ctx, d, volumes, inFlight)
+}
+
+func (b *bench) publishThese(ctx context.Context, d *stand.Driver, volumes []stand.Volume, inFlight int) (sample, error) {
 	s, err := measure(ctx, len(volumes), inFlight, func(ctx context.Context, i int) error { return d.Publish(ctx, volumes[i]) })
 	if err != nil {
 		return s, fmt.Errorf("publish: %w", err)
@@ -114,6 +121,10 @@ func (b *bench) unpublish(ctx context.Context, d *stand.Driver, inFlight int) (s
 	if err != nil {
 		return sample{}, err
 	}
+	return b.unpublishThese(ctx, d, volumes, inFlight)
+}
+
+func (b *bench) unpublishThese(ctx context.Context, d *stand.Driver, volumes []stand.Volume, inFlight int) (sample, error) {
 	s, err := measure(ctx, len(volumes), inFlight, func(ctx context.Context, i int) error { return d.Unpublish(ctx, volumes[i]) })
 	if err != nil {
 		return s, fmt.Errorf("unpublish: %w", err)

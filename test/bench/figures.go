@@ -30,6 +30,8 @@ type figures struct {
 	gets, creates            float64
 	queueName                string
 	queuePeak                float64
+	refresh                  refreshed
+	syncedOne, syncedSixteen synced
 	idle, loaded             int // KiB
 	idleBeside, loadedBeside int
 }
@@ -66,6 +68,18 @@ func (f figures) rows() []row {
 	timed("republish, 1 in flight", f.one.republish, none, none)
 	add("API requests per republish (aim 0)", count, f.sixteen.requestsPerRepublish.total(), 0, 2)
 	add("provider calls per republish (aim 0)", count, f.sixteen.askedPerRepublish, 0, 1)
+	add("republish past the interval, 16 in flight, rate", rate, f.refresh.republish.rate(), 5000, 10)
+	add("provider calls per republish past the interval, those of the clock among them", count, f.refresh.askedPerRepublish, 0, 1)
+	add("API requests per republish past the interval (aim 0)", count, f.refresh.requestsPerRepublish.total(), 0, 2)
+	add("refresh, nothing new, 8 in flight, rate", rate, f.refresh.same.rate, 0, 10)
+	add("refresh, nothing new, 8 in flight, mean", ms, f.refresh.same.mean, 0, 0)
+	add("API requests per refresh, nothing new: "+f.refresh.same.requests.String(), count, f.refresh.same.requests.total(), 0, 2)
+	add("refresh, new content, 8 in flight, rate", rate, f.refresh.changed.rate, 0, 0)
+	add("refresh, new content, 8 in flight, mean", ms, f.refresh.changed.mean, 0, 0)
+	add("API requests per refresh, new content: "+f.refresh.changed.requests.String(), count, f.refresh.changed.requests.total(), 0, 0)
+	timed("publish with a Secret, 16 in flight", f.syncedSixteen.publish, none, none)
+	add("API requests per publish with a Secret: "+f.syncedSixteen.requests.String(), count, f.syncedSixteen.requests.total(), 0, 0)
+	timed("publish with a Secret, 1 in flight", f.syncedOne.publish, none, none)
 	timed("unpublish, 16 in flight", f.sixteen.unpublish, none, none)
 	timed("unpublish, 1 in flight", f.one.unpublish, none, none)
 	add("resident memory, idle", mb, mega(f.idle), 30, 42)

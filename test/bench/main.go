@@ -74,6 +74,9 @@ func run(ctx context.Context, o options) (err error) {
 		{"one call in flight", b.one},
 		{"16 calls in flight", b.sixteen},
 		{"the queue of records", b.queue},
+		{"refreshes", b.refreshes},
+		{"a class with a Secret, one call in flight", b.syncedOne},
+		{"a class with a Secret, 16 calls in flight", b.syncedSixteen},
 		{"memory beside Secrets of others", b.memoryBeside},
 	} {
 		fmt.Fprintln(os.Stderr, "bench:", step.name)

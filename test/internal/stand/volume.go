@@ -27,10 +27,15 @@ type Volume struct {
 	Namespace, Pod, Class string
 	// Group is the pod's fsGroup, or empty.
 	Group string
+	// PodUID is that of a pod which exists; without it there is none.
+	PodUID string
 }
 
 // UID is the pod's.
 func (v Volume) UID() string {
+	if v.PodUID != "" {
+		return v.PodUID
+	}
 	sum := sha256.Sum256([]byte(v.Namespace + "/" + v.Pod))
 	h := hex.EncodeToString(sum[:16])
 	return strings.Join([]string{h[:8], h[8:12], h[12:16], h[16:20], h[20:32]}, "-")
