@@ -79,6 +79,18 @@ say 'what the cluster knows of it: object versions, never values'
 until_ok kubectl -n shop get spcps web-shop-db
 show kubectl -n shop get spcps web-shop-db -o yaml
 
+say 'rotation: a new value in Vault, and the class asks for it now instead of in two minutes'
+show vault kv put secret/shop/db username=app password=battery-staple
+show kubectl -n shop annotate secretproviderclass db secrets-store.csi.x-k8s.io/refresh="$(date +%s)"
+rotated() { [ "$(kubectl -n shop exec web -- cat /mnt/secrets/db/password)" = battery-staple ]; }
+until_ok rotated
+show kubectl -n shop exec web -- cat /mnt/secrets/db/password
+echo
+kubectl -n shop delete secretproviderclass db
+echo 'The class is gone, and the pod keeps its files:'
+[ "$(kubectl -n shop exec web -- cat /mnt/secrets/username)" = app ]
+show kubectl -n shop exec web -- ls /mnt/secrets/
+
 say 'the pod goes, and nothing is left'
 show kubectl -n shop delete pod web --timeout=60s
 no_status() { ! kubectl -n shop get spcps web-shop-db; } # garbage collection learns of a new kind within 30 s
