@@ -3,6 +3,8 @@ package providertest
 import (
 	"context"
 	"io/fs"
+	"maps"
+	"path"
 	"slices"
 	"strings"
 	"sync"
@@ -30,6 +32,9 @@ type Call struct {
 
 const maxLog = 100_000 // calls that are kept
 
+// hint is what responses say about when to call again.
+type hint struct{ refresh, validity time.Duration }
+
 // Fake is a provider with a store in memory. The class parameter objects lists what
 // a volume holds, as the fixture of the upstream driver does:
 //
@@ -43,14 +48,12 @@ type Fake struct {
 	mu        sync.Mutex
 	objects   map[string]Object
 	required  []string
-	secretKey string
+	keys      map[string]string // of nodePublishSecretRef, by the pods that need them
 	audiences []string
 	versions  bool
 	delay     time.Duration
-	err       error
-	broken    string // the pod that alone gets err; "" is all
-	hint      time.Duration
-	validity  time.Duration
+	errs      map[string]error // by the pods that get them
+	hints     map[string]hint  // by the pods that get them
 	panics    string
 	calls     int
 	log       []Call
@@ -66,7 +69,7 @@ var (
 
 // NewFake returns a Fake that holds the objects foo and fookey.
 func NewFake() *Fake {
-	f := &Fake{}
+	f := &Fake{errs: map[string]error{}, hints: map[string]hint{}, keys: map[string]string{}}
 	f.Rotate(false)
 	return f
 }
@@ -97,22 +100,45 @@ func (f *Fake) Delete(name string) {
 	delete(f.objects, name)
 }
 
-// Fail makes every call fail with err, until it is nil again.
-func (f *Fake) Fail(err error) { f.Break("", err) }
-
-// Break makes the calls for one pod fail with err, until it is nil again.
-func (f *Fake) Break(pod string, err error) {
+// Fail makes every call fail with err, until it is nil again: then none fails that was
+// made to.
+func (f *Fake) Fail(err error) {
 	f.mu.Lock()
-	defer f.mu.Unlock()
-	f.broken, f.err = pod, err
+	clear(f.errs)
+	f.mu.Unlock()
+	f.Break("", err)
 }
 
-// Hint makes responses ask for another call after refresh, and say that they are valid
-// for validity; 0 is neither.
-func (f *Fake) Hint(refresh, validity time.Duration) {
+// Break makes the calls for some pods fail with err, until it is nil again. Pods are a
+// pattern of [path.Match] for NAMESPACE/NAME; "" is all of them.
+func (f *Fake) Break(pods string, err error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	f.hint, f.validity = refresh, validity
+	delete(f.errs, pods)
+	if err != nil {
+		f.errs[pods] = err
+	}
+}
+
+// Hint makes responses for some pods, as [Fake.Break] has them, ask for another call
+// after refresh, and say that they are valid for validity; 0 is neither.
+func (f *Fake) Hint(pods string, refresh, validity time.Duration) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	delete(f.hints, pods)
+	if refresh > 0 || validity > 0 {
+		f.hints[pods] = hint{refresh, validity}
+	}
+}
+
+// of picks what was told about a pod; what was told about all of them comes last.
+func of[T any](told map[string]T, pod string) (is T) {
+	for _, pods := range slices.Backward(slices.Sorted(maps.Keys(told))) {
+		if ok, _ := path.Match(pods, pod); ok || pods == "" {
+			return told[pods]
+		}
+	}
+	return is
 }
 
 // Log lists the calls so far.
@@ -136,12 +162,12 @@ func (f *Fake) RequireTokens(audiences []string) {
 	f.required = audiences
 }
 
-// RequireSecret makes every call fail whose nodePublishSecretRef lacks a key; an
-// empty key ends that.
-func (f *Fake) RequireSecret(key string) {
+// RequireSecret makes calls for some pods, as [Fake.Break] has them, fail whose
+// nodePublishSecretRef lacks a key; an empty key ends that.
+func (f *Fake) RequireSecret(pods, key string) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	f.secretKey = key
+	f.keys[pods] = key
 }
 
 // Announce sets what the fake tells a driver that connects from now on: the
@@ -203,7 +229,7 @@ func (f *Fake) Mount(ctx context.Context, req *provider.Request) (*provider.Resp
 	f.mu.Lock()
 	f.calls++
 	if len(f.log) < maxLog {
-		f.log = append(f.log, Call{Time: time.Now(), Volume: req.Volume, Pod: req.Pod.Namespace + "/" + req.Pod.Name})
+		f.log = append(f.log, Call{Time: time.Now(), Volume: req.Volume, Pod: podOf(req)})
 	}
 	delay := f.delay
 	f.mu.Unlock()
@@ -219,18 +245,21 @@ func (f *Fake) Mount(ctx context.Context, req *provider.Request) (*provider.Resp
 	if err := f.refuse(req); err != nil {
 		return nil, err
 	}
-	return f.read(names)
+	return f.read(names, of(f.hints, podOf(req)))
 }
+
+func podOf(req *provider.Request) string { return req.Pod.Namespace + "/" + req.Pod.Name }
 
 // refuse fails as the fake was told to; it needs f.mu.
 func (f *Fake) refuse(req *provider.Request) error {
 	switch {
 	case f.panics != "":
 		panic(f.panics)
-	case f.err != nil && (f.broken == "" || f.broken == req.Pod.Namespace+"/"+req.Pod.Name):
-		return f.err
-	case f.secretKey != "" && req.Secrets[f.secretKey] == "":
-		return provider.Errorf(provider.Invalid, "nodePublishSecretRef has no key %q", f.secretKey)
+	case of(f.errs, podOf(req)) != nil:
+		return of(f.errs, podOf(req))
+	}
+	if key := of(f.keys, podOf(req)); key != "" && req.Secrets[key] == "" {
+		return provider.Errorf(provider.Invalid, "nodePublishSecretRef has no key %q", key)
 	}
 	return f.checkTokens(req.Tokens)
 }
@@ -244,10 +273,10 @@ func (f *Fake) checkTokens(tokens provider.Tokens) error {
 	return nil
 }
 
-func (f *Fake) read(names []string) (*provider.Response, error) {
-	resp := &provider.Response{Refresh: f.hint}
-	if f.validity > 0 {
-		resp.Expires = time.Now().Add(f.validity)
+func (f *Fake) read(names []string, h hint) (*provider.Response, error) {
+	resp := &provider.Response{Refresh: h.refresh}
+	if h.validity > 0 {
+		resp.Expires = time.Now().Add(h.validity)
 	}
 	for _, name := range names {
 		o, ok := f.objects[name]

@@ -54,7 +54,7 @@ func control(f *providertest.Fake) http.Handler {
 		return nil
 	})
 	handle("/require-secret", func(r *http.Request) error {
-		f.RequireSecret(r.FormValue("key"))
+		f.RequireSecret(r.FormValue("pod"), r.FormValue("key"))
 		return nil
 	})
 	mux.HandleFunc("GET /calls", func(w http.ResponseWriter, _ *http.Request) { _, _ = fmt.Fprintln(w, f.Calls()) })
@@ -74,7 +74,11 @@ func control(f *providertest.Fake) http.Handler {
 		return nil
 	})
 	handle("PUT /fail", func(r *http.Request) error { return fail(f, r) })
-	handle("DELETE /fail", func(*http.Request) error {
+	handle("DELETE /fail", func(r *http.Request) error {
+		if pods := r.URL.Query().Get("pod"); pods != "" {
+			f.Break(pods, nil)
+			return nil
+		}
 		f.Fail(nil)
 		return nil
 	})
@@ -82,7 +86,7 @@ func control(f *providertest.Fake) http.Handler {
 	handle("PUT /hint", func(r *http.Request) error {
 		refresh, err := duration(r, "refresh")
 		validity, validErr := duration(r, "expires")
-		f.Hint(refresh, validity)
+		f.Hint(r.URL.Query().Get("pod"), refresh, validity)
 		return errors.Join(err, validErr)
 	})
 	handle("PUT /delay", func(r *http.Request) error {
@@ -110,8 +114,8 @@ func put(f *providertest.Fake, r *http.Request) error {
 	return nil
 }
 
-// fail takes the kind, and optionally the pod that alone fails as NAMESPACE/NAME, the
-// step and what the store asks callers to wait.
+// fail takes the kind, and optionally the pods that alone fail as a pattern for
+// NAMESPACE/NAME, the step and what the store asks callers to wait.
 func fail(f *providertest.Fake, r *http.Request) error {
 	query := r.URL.Query()
 	kind := provider.KindNamed(query.Get("kind"))
