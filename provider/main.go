@@ -102,8 +102,8 @@ func newLog(w io.Writer, format string, level slog.Leveler) *slog.Logger {
 	return slog.New(slog.NewTextHandler(w, options))
 }
 
-// buildVersion is the module version that the binary was built from.
-func buildVersion() string {
+// BuildVersion is the version of the main module that the binary was built from.
+func BuildVersion() string {
 	if info, ok := debug.ReadBuildInfo(); ok && info.Main.Version != "" {
 		return info.Main.Version
 	}
@@ -112,7 +112,7 @@ func buildVersion() string {
 
 func printVersion(w io.Writer) {
 	_ = json.NewEncoder(w).Encode(map[string]string{ //nolint:errchkjson // strings only
-		"gitVersion": buildVersion(), "goVersion": runtime.Version(), "compiler": runtime.Compiler,
+		"gitVersion": BuildVersion(), "goVersion": runtime.Version(), "compiler": runtime.Compiler,
 		"platform": runtime.GOOS + "/" + runtime.GOARCH, "protocol": protocolVersion,
 	})
 }

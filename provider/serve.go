@@ -38,7 +38,7 @@ func Serve(ctx context.Context, cfg Config) error {
 		return fmt.Errorf("open provider %s: %w", cfg.Name, err)
 	}
 	registry, observe := newMetrics(cfg.Name)
-	s := &server{name: cfg.Name, version: buildVersion(), provider: p, log: cfg.Log, observe: observe}
+	s := &server{name: cfg.Name, version: BuildVersion(), provider: p, log: cfg.Log, observe: observe}
 	socket, err := listen(ctx, cfg.Endpoint, cfg.SocketGID)
 	if err != nil {
 		return err

@@ -35,6 +35,15 @@ const (
 // tokens, among the volume context or among the secrets of a publish call.
 const TokensKey = keyTokens
 
+// ParseAttributes finds the pod and the name of the class among the attributes that
+// kubelet makes of a volume.
+func ParseAttributes(attributes map[string]string) (pod Pod, class string) {
+	return Pod{
+		Name: attributes[keyPodName], Namespace: attributes[keyPodNamespace],
+		UID: attributes[keyPodUID], ServiceAccount: attributes[keyServiceAccount],
+	}, attributes[keyClass]
+}
+
 // wireToken is one value of kubelet's token JSON.
 type wireToken struct {
 	Token   string    `json:"token"`
@@ -151,12 +160,9 @@ func decodeRequest(wire *v1alpha1.MountRequest) (*Request, error) {
 	if err := wire.GetNotBefore().CheckValid(); wire.GetNotBefore() != nil && err != nil {
 		return nil, Errorf(Invalid, "parse not_before of the mount request: %w", err)
 	}
+	pod, class := ParseAttributes(attributes)
 	return &Request{
-		Pod: Pod{
-			Name: attributes[keyPodName], Namespace: attributes[keyPodNamespace],
-			UID: attributes[keyPodUID], ServiceAccount: attributes[keyServiceAccount],
-		},
-		Tokens: tokens, Class: attributes[keyClass],
+		Pod: pod, Tokens: tokens, Class: class,
 		Parameters: parameters(attributes), Secrets: asSecrets(secrets),
 		Volume:  volumeID(wire),
 		Current: decodeVersions(wire.GetCurrentObjectVersion()),

@@ -122,7 +122,7 @@ func assemble(o *options, source *provider.Client, log *slog.Logger) (*parts, er
 		return nil, err
 	}
 	server, err := csi.New(csi.Config{
-		Endpoint: o.endpoint, DriverName: o.driverName, Version: buildVersion(), NodeID: o.nodeID,
+		Endpoint: o.endpoint, DriverName: o.driverName, Version: provider.BuildVersion(), NodeID: o.nodeID,
 		Volumes: volumes, TokensInContext: cluster.TokensInContext, Rejected: meter.Rejected, Log: log,
 	})
 	if err != nil {
@@ -211,7 +211,7 @@ func (p parts) serve(ctx context.Context) error {
 	if err := footprint.Shed(); err != nil {
 		p.log.Warn("this process keeps more memory than it needs", slog.String("err", err.Error()))
 	}
-	p.log.Info("serving", slog.String("path", p.endpoint), slog.String("node", p.nodeID), slog.String("version", buildVersion()))
+	p.log.Info("serving", slog.String("path", p.endpoint), slog.String("node", p.nodeID), slog.String("version", provider.BuildVersion()))
 	return group.Wait()
 }
 

@@ -13,6 +13,7 @@ import (
 	"syscall"
 
 	"github.com/strongroom/strongroom/pkg/csi"
+	"github.com/strongroom/strongroom/provider"
 )
 
 // makeSocketDir makes the directories of provider sockets. With a group they are
@@ -48,13 +49,6 @@ func stagingDir(endpoint string) string {
 	return filepath.Join(filepath.Dir(address), "staging")
 }
 
-func buildVersion() string {
-	if info, ok := debug.ReadBuildInfo(); ok && info.Main.Version != "" {
-		return info.Main.Version
-	}
-	return "(devel)"
-}
-
 func setting(key string) string {
 	if info, ok := debug.ReadBuildInfo(); ok {
 		for _, s := range info.Settings {
@@ -67,11 +61,11 @@ func setting(key string) string {
 }
 
 func userAgent() string {
-	return "strongroom-driver/" + buildVersion() + " (" + runtime.GOOS + "/" + runtime.GOARCH + ")"
+	return "strongroom-driver/" + provider.BuildVersion() + " (" + runtime.GOOS + "/" + runtime.GOARCH + ")"
 }
 
 func printVersion(w io.Writer) {
 	_ = json.NewEncoder(w).Encode(map[string]string{ //nolint:errchkjson // strings only
-		"BuildVersion": buildVersion(), "GitCommit": setting("vcs.revision"), "BuildDate": setting("vcs.time"),
+		"BuildVersion": provider.BuildVersion(), "GitCommit": setting("vcs.revision"), "BuildDate": setting("vcs.time"),
 	})
 }

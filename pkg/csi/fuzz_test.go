@@ -23,7 +23,8 @@ func FuzzVolumeOf(f *testing.F) {
 				Mount: &csi.VolumeCapability_MountVolume{VolumeMountGroup: group},
 			}},
 			VolumeContext: map[string]string{
-				keyClass: "c", keyPodName: "p", keyPodNamespace: "ns", keyPodUID: uid, "csi.storage.k8s.io/serviceAccount.tokens": tokens,
+				"secretProviderClass": "c", "csi.storage.k8s.io/pod.name": "p", "csi.storage.k8s.io/pod.namespace": "ns",
+				"csi.storage.k8s.io/pod.uid": uid, "csi.storage.k8s.io/serviceAccount.tokens": tokens,
 			},
 		})
 		if err != nil {

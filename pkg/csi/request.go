@@ -13,15 +13,9 @@ import (
 	"github.com/strongroom/strongroom/provider"
 )
 
-// Keys of the volume context. (driver-contract 3.4)
-const (
-	keyClass          = "secretProviderClass"
-	keyPodName        = "csi.storage.k8s.io/pod.name"
-	keyPodNamespace   = "csi.storage.k8s.io/pod.namespace"
-	keyPodUID         = "csi.storage.k8s.io/pod.uid"
-	keyServiceAccount = "csi.storage.k8s.io/serviceAccount.name"
-	keyProviderName   = "providerName" // of old, without a meaning
-)
+// keyProviderName is a key of the volume context, of old, without a meaning.
+// (driver-contract 3.4)
+const keyProviderName = "providerName"
 
 // volumeOf checks a publish call and translates it. Every error is of kind Invalid.
 func volumeOf(req *csi.NodePublishVolumeRequest) (rotation.Volume, error) {
@@ -37,14 +31,12 @@ func volumeOf(req *csi.NodePublishVolumeRequest) (rotation.Volume, error) {
 	if err != nil {
 		return rotation.Volume{}, err
 	}
+	pod, class := provider.ParseAttributes(context)
 	v := rotation.Volume{
 		ID:     provider.VolumeID(req.GetVolumeId()),
 		Target: req.GetTargetPath(),
-		Pod: provider.Pod{
-			Name: context[keyPodName], Namespace: context[keyPodNamespace],
-			UID: context[keyPodUID], ServiceAccount: context[keyServiceAccount],
-		},
-		Class: context[keyClass], Attributes: attributesOf(context),
+		Pod:    pod,
+		Class:  class, Attributes: attributesOf(context),
 		Secrets: secrets, Tokens: tokens, GID: gid,
 	}
 	return v, checkIdentity(v)
@@ -52,6 +44,7 @@ func volumeOf(req *csi.NodePublishVolumeRequest) (rotation.Volume, error) {
 
 func checkPublish(req *csi.NodePublishVolumeRequest) error {
 	context := req.GetVolumeContext()
+	pod, class := provider.ParseAttributes(context)
 	var what string
 	switch {
 	case req.GetVolumeCapability() == nil:
@@ -64,9 +57,9 @@ func checkPublish(req *csi.NodePublishVolumeRequest) error {
 		what = "target path " + strconv.Quote(req.GetTargetPath()) + " is not absolute and clean"
 	case len(context) == 0:
 		what = "volume context is missing"
-	case context[keyClass] == "":
+	case class == "":
 		what = "volume attribute secretProviderClass is missing: set it in the pod's volume to the name of a SecretProviderClass"
-	case context[keyPodName] == "" || context[keyPodNamespace] == "" || context[keyPodUID] == "":
+	case pod.Name == "" || pod.Namespace == "" || pod.UID == "":
 		what = "the pod's name, namespace or UID is missing: the CSIDriver object must have podInfoOnMount: true"
 	case !req.GetReadonly():
 		what = "the volume must be read-only: set readOnly: true on the pod's csi volume"
