@@ -558,15 +558,20 @@ func (s *schedule) unset(e *entry) {
 	}
 }
 
-// queue is a heap of entries, the earliest first.
+// queue is a heap of entries, the earliest first. Of those that a circuit held back, one
+// that has not failed itself comes first: it may well be answered, and then all go on.
 type queue []*entry
 
 func (q queue) Len() int { return len(q) }
 func (q queue) Less(i, j int) bool {
-	if q[i].at.Equal(q[j].at) {
-		return q[i].target < q[j].target
+	switch a, b := q[i], q[j]; {
+	case !a.at.Equal(b.at):
+		return a.at.Before(b.at)
+	case a.fails != b.fails:
+		return a.fails < b.fails
+	default:
+		return a.target < b.target
 	}
-	return q[i].at.Before(q[j].at)
 }
 
 func (q queue) Swap(i, j int) {
