@@ -105,6 +105,7 @@ func (f *fill) put(ctx context.Context, next *v1.SyncedSecret) (done bool, err e
 	err = f.s.client.Update(ctx, next)
 	switch {
 	case apierrors.IsConflict(err), apierrors.IsNotFound(err) && isObjectMissing(err):
+		f.look = true
 		return false, nil
 	case err != nil:
 		return false, f.s.failed(f.request("update", "syncedsecrets"), err)

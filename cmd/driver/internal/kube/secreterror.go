@@ -22,6 +22,8 @@ const (
 	syncComponent = "manifests/components/sync-secrets"
 	// syncLabel on a namespace, with the value enabled, allows it there.
 	syncLabel = "secrets-store.csi.x-k8s.io/sync"
+	// ownPolicies is how the names of that component's policies begin.
+	ownPolicies = "secrets-store-csi-driver-"
 	// refusedHolds is for how long nobody asks again for what is not allowed, at least.
 	refusedHolds = 5 * time.Minute
 )
@@ -46,7 +48,7 @@ func (s *Secrets) failed(r request, err error) error {
 	case apierrors.HasStatusCause(err, corev1.NamespaceTerminatingCause):
 		return provider.Errorf(provider.Unavailable, "%s: the namespace is being deleted", r)
 	case policyOf(err) != "":
-		return s.notAllowed(r, "the policy "+policyOf(err)+" denies it")
+		return s.notAllowed(r, denial(policyOf(err), status.Message))
 	case apierrors.IsForbidden(err):
 		return s.forbidden(r, status.Message)
 	case r.resource == "syncedsecrets" && apierrors.IsNotFound(err) && !isObjectMissing(err):
@@ -72,7 +74,7 @@ func answered(r request, err error, status metav1.Status) error {
 func (s *Secrets) forbidden(r request, message string) error {
 	switch {
 	case strings.Contains(message, "cannot "+r.verb+" resource"):
-		return s.notAllowed(r, "the driver has no right to "+r.verb+" "+r.resource+" there")
+		return s.notAllowed(r, "the driver has no right to do so"+howTo(r.object.Namespace))
 	case strings.Contains(message, "exceeded quota"):
 		return &rotation.Refusal{Reason: rotation.SyncNotAllowed, Err: fmt.Errorf(
 			"%s: a ResourceQuota of namespace %s is used up: raise it, or delete what is not needed", r, r.object.Namespace)}
@@ -81,14 +83,29 @@ func (s *Secrets) forbidden(r request, message string) error {
 		"%s: an admission plugin or webhook of the cluster refuses it", r)}
 }
 
-// notAllowed is the refusal for a namespace; it is remembered for a while.
+// notAllowed is the refusal for a namespace, whichever Secret it is about; it is
+// remembered for a while.
 func (s *Secrets) notAllowed(r request, why string) error {
 	namespace := r.object.Namespace
 	err := &rotation.Refusal{Reason: rotation.SyncNotAllowed, Err: fmt.Errorf(
-		"%s: %s: install %s, which grants the rights, and allow it in the namespace: kubectl label namespace %s %s=enabled",
-		r, why, syncComponent, namespace, syncLabel)}
+		"%s %s in namespace %s: %s", r.verb, r.resource, namespace, why)}
 	s.refused.put(namespace, err, s.now().Add(refusedHolds+rand.N(refusedHolds))) //nolint:gosec // jitter needs no secrecy
 	return err
+}
+
+// howTo says how to allow the driver to fill Secrets.
+func howTo(namespace string) string {
+	return fmt.Sprintf(": install %s, which grants what is needed, and allow it in the namespace: kubectl label namespace %s %s=enabled",
+		syncComponent, namespace, syncLabel)
+}
+
+// denial says why a policy denies a request. What our own policies say repeats nothing
+// that stands in an object; others may.
+func denial(policy, message string) string {
+	if _, why, ok := strings.Cut(message, " denied request: "); ok && strings.HasPrefix(policy, ownPolicies) {
+		return "policy " + policy + ": " + why
+	}
+	return "policy " + policy + " denies it"
 }
 
 // invalid names the fields that the API server does not accept.

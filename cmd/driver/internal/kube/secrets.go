@@ -153,6 +153,9 @@ func (f *fill) run(ctx context.Context) (time.Duration, error) {
 	}
 	defer done()
 	f.st = st
+	if st.synced != nil && st.synced.Spec.SecretProviderClassName != f.copy.Class {
+		st.synced = nil // that of another class; whether it still is, a look tells
+	}
 	if st.sure(f.hash, f.s.now()) && st.hasOwner(f.owner.UID) {
 		return f.end(nil)
 	}
@@ -167,7 +170,6 @@ func (f *fill) fill(ctx context.Context) error {
 		if done || err != nil {
 			return err
 		}
-		f.look = true
 		pause(ctx, mathrand.N(20*time.Millisecond<<try)) //nolint:gosec // jitter needs no secrecy
 	}
 	return provider.Errorf(provider.Busy, "fill %s: others kept changing it or its syncedsecret", f)
@@ -178,10 +180,22 @@ func (f *fill) try(ctx context.Context) (done bool, err error) {
 	if done, err = f.claim(ctx); !done || err != nil {
 		return false, err
 	}
-	if f.behind() {
+	switch {
+	case f.holds():
+		return true, nil
+	case f.behind() && f.copy.Repeat:
+		return f.restore(ctx)
+	case f.behind():
 		return true, nil
 	}
 	return f.write(ctx)
+}
+
+// holds says whether the Secret held our content a moment ago, under the SyncedSecret
+// that there is now.
+func (f *fill) holds() bool {
+	noted := f.st.synced.Status
+	return f.st.sure(f.hash, f.s.now()) && noted.SecretUID != "" && f.st.agrees(f.hash, noted.FetchTime)
 }
 
 // behind says whether the Secret holds content that was fetched later.

@@ -1,9 +1,11 @@
 package kube_test
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"net/http"
 	"strings"
 	"sync"
@@ -50,7 +52,25 @@ func newSecretLab(t *testing.T) secretLab {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return secretLab{api: api, config: config}
+	l := secretLab{api: api, config: config}
+	l.grant(t, "driver", rbacv1.PolicyRule{APIGroups: []string{""}, Resources: []string{"secrets"}, Verbs: []string{"create", "update"}})
+	l.grant(t, "halfway")
+	return l
+}
+
+// grant gives a user what a driver needs but for Secrets, and some rights more.
+func (l secretLab) grant(t *testing.T, user string, more ...rbacv1.PolicyRule) {
+	t.Helper()
+	role := &rbacv1.ClusterRole{ObjectMeta: metav1.ObjectMeta{Name: user}, Rules: append([]rbacv1.PolicyRule{
+		{APIGroups: []string{""}, Resources: []string{"pods"}, Verbs: []string{"get"}},
+		{APIGroups: []string{v1.GroupVersion.Group}, Resources: []string{"syncedsecrets"}, Verbs: []string{"get", "create", "update", "delete"}},
+	}, more...)}
+	l.create(t, role)
+	l.create(t, &rbacv1.ClusterRoleBinding{
+		ObjectMeta: metav1.ObjectMeta{Name: user},
+		RoleRef:    rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "ClusterRole", Name: user},
+		Subjects:   []rbacv1.Subject{{APIGroup: rbacv1.GroupName, Kind: "User", Name: user}},
+	})
 }
 
 func (l secretLab) namespace(t *testing.T, name string) {
@@ -105,6 +125,22 @@ func (l secretLab) synced(t *testing.T, namespace, name string) *v1.SyncedSecret
 		t.Fatal(err)
 	}
 	return &s
+}
+
+// cached waits until the API server's own cache has SyncedSecret s as it is, so that
+// the requests of a repeat can be told.
+func (l secretLab) cached(t *testing.T, namespace string) {
+	t.Helper()
+	want := l.synced(t, namespace, "s").ResourceVersion
+	for got := ""; got != want; {
+		var s v1.SyncedSecret
+		err := l.api.Get(t.Context(), client.ObjectKey{Namespace: namespace, Name: "s"}, &s,
+			&client.GetOptions{Raw: &metav1.GetOptions{ResourceVersion: "0"}})
+		if err != nil && !apierrors.IsNotFound(err) {
+			t.Fatal(err)
+		}
+		got = s.ResourceVersion
+	}
 }
 
 // holds fails unless a Secret has one key with this text.
@@ -186,11 +222,10 @@ func (c *clock) Now() time.Time {
 	return c.now
 }
 
-func (c *clock) add(d time.Duration) time.Time {
+func (c *clock) add(d time.Duration) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.now = c.now.Add(d)
-	return c.now
 }
 
 // errCut is what a driver sees that is killed, or whose network is.
@@ -205,6 +240,7 @@ type wire struct {
 	cutAt  int // this request and those behind it are not sent; 0 is never
 	lose   int // the answer to this request is lost
 	before func(*http.Request)
+	shown  []string // requests whose answer had content
 }
 
 func (w *wire) RoundTrip(r *http.Request) (*http.Response, error) {
@@ -220,11 +256,26 @@ func (w *wire) RoundTrip(r *http.Request) (*http.Response, error) {
 		before(r)
 	}
 	response, err := w.next.RoundTrip(r)
+	if err == nil && strings.HasSuffix(describe(r), " secrets") {
+		w.read(response)
+	}
 	if lost && err == nil {
 		_ = response.Body.Close()
 		return nil, errCut
 	}
 	return response, err
+}
+
+// read notes an answer with content.
+func (w *wire) read(response *http.Response) {
+	body, err := io.ReadAll(response.Body)
+	_ = response.Body.Close()
+	response.Body = io.NopCloser(bytes.NewReader(body))
+	if err != nil || bytes.Contains(body, []byte(value)) || bytes.Contains(body, []byte(`"data"`)) {
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		w.shown = append(w.shown, describe(response.Request))
+	}
 }
 
 // describe is the verb and the kind, with ! for a dry run.
@@ -258,11 +309,21 @@ type driver struct {
 	clock *clock
 }
 
-// start starts one, as a user if one is named.
-func (l secretLab) start(t *testing.T, node, user string, c *clock) *driver {
+// start starts one.
+func (l secretLab) start(t *testing.T, node string, c *clock) *driver {
+	t.Helper()
+	return l.startAs(t, "driver", node, c)
+}
+
+func (l secretLab) startAs(t *testing.T, user, node string, c *clock) *driver {
 	t.Helper()
 	d := &driver{wire: &wire{}, clock: c}
 	config := rest.CopyConfig(l.config)
+	t.Cleanup(func() {
+		if len(d.wire.shown) > 0 {
+			t.Errorf("the API server showed content in answer to %v", d.wire.shown)
+		}
+	})
 	config.Wrap(func(next http.RoundTripper) http.RoundTripper { d.wire.next = next; return d.wire })
 	config.Impersonate.UserName = user
 	var err error

@@ -1,6 +1,8 @@
 package kube_test
 
 import (
+	"runtime"
+	"strings"
 	"testing"
 	"time"
 
@@ -16,29 +18,38 @@ import (
 func TestSecrets(t *testing.T) {
 	t.Parallel()
 	l := newSecretLab(t)
-	for name, part := range map[string]func(*testing.T){
-		"fill": l.fill,
-	} {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			part(t)
-		})
+	t.Run("parts", func(t *testing.T) {
+		for name, part := range l.parts() {
+			t.Run(name, func(t *testing.T) {
+				t.Parallel()
+				part(t)
+			})
+		}
+	})
+	stacks := make([]byte, 1<<20)
+	if text := string(stacks[:runtime.Stack(stacks, true)]); strings.Contains(text, "kube.(*Secrets)") || strings.Contains(text, "kube.(*fill)") {
+		t.Errorf("something goes on:\n%s", text)
 	}
 }
 
-// What is made, and what each call asks of the API server.
+func (l secretLab) parts() map[string]func(*testing.T) {
+	return map[string]func(*testing.T){
+		"fill": l.fill, "requests": l.requests, "owners": l.owners, "gone pods": l.gonePods, "two classes": l.twoClasses,
+		"foreign": l.foreign, "healed": l.healed, "dropped key": l.droppedKey, "another type": l.anotherType,
+		"invalid": l.invalid, "diverging": l.diverging, "behind": l.behindNode, "late": l.late, "killed": l.killed, "cut": l.cutOff,
+		"no rights": l.noRights, "policy": l.policy, "many owners": l.manyOwners, "side by side": l.sideBySide, "patience": l.patience,
+	}
+}
+
+// What is made.
 func (l secretLab) fill(t *testing.T) {
 	l.namespace(t, "fill")
 	time0 := newClock()
-	d := l.start(t, "node-1", "", time0)
-	one, two := l.pod(t, "fill", "web-1", "web"), l.pod(t, "fill", "web-2", "web")
+	d := l.start(t, "node-1", time0)
 	fetched := time0.Now()
-	again := d.fill(t, copyOf(one, text(1), fetched))
+	again := d.fill(t, copyOf(l.pod(t, "fill", "web-1", "web"), text(1), fetched))
 	if again < 4*time.Minute || again > 5*time.Minute {
 		t.Errorf("again in %v", again)
-	}
-	if diff := cmp.Diff("GET pods, GET syncedsecrets, POST syncedsecrets, POST secrets, PUT syncedsecrets", d.wire.requests()); diff != "" {
-		t.Errorf("first (-want +got):\n%s", diff)
 	}
 	synced, secret := l.synced(t, "fill", "s"), l.secret(t, "fill", "s")
 	noTimes := cmpopts.IgnoreFields(metav1.ObjectMeta{}, "UID", "ResourceVersion", "CreationTimestamp", "ManagedFields", "Generation")
@@ -68,28 +79,43 @@ func (l secretLab) fill(t *testing.T) {
 	if diff := cmp.Diff(wantSynced, synced, noTimes); diff != "" {
 		t.Errorf("syncedsecret (-want +got):\n%s", diff)
 	}
-	three := l.pod(t, "fill", "bare", "")
+}
+
+// What each call asks of the API server.
+func (l secretLab) requests(t *testing.T) {
+	l.namespace(t, "requests")
+	time0 := newClock()
+	fetched := time0.Now()
+	d := l.start(t, "node-1", time0)
+	one, two, bare := l.pod(t, "requests", "web-1", "web"), l.pod(t, "requests", "web-2", "web"), l.pod(t, "requests", "bare", "")
 	for _, step := range []struct {
 		name string
 		do   func()
 		want string
 	}{
+		{"first", func() { d.fill(t, copyOf(one, text(1), fetched)) }, "GET pods, GET syncedsecrets, POST syncedsecrets, POST secrets, PUT syncedsecrets"},
 		{"a second pod", func() { d.fill(t, copyOf(two, text(1), fetched)) }, "GET pods"},
 		{"the same again", func() { d.fill(t, copyOf(two, text(1), fetched)) }, ""},
 		{"a moment later", func() { time0.add(11 * time.Second); d.fill(t, copyOf(two, text(1), fetched)) }, "PUT secrets"},
-		{"another owner", func() { d.fill(t, copyOf(three, text(1), fetched)) }, "GET pods, PUT syncedsecrets, PUT secrets"},
+		{"another owner", func() { d.fill(t, copyOf(bare, text(1), fetched)) }, "GET pods, PUT syncedsecrets"},
 		{"a repeat", func() { time0.add(5 * time.Minute); d.fill(t, repeat(copyOf(one, text(1), fetched))) }, "GET syncedsecrets, PUT secrets"},
 		{"a change", func() { d.fill(t, copyOf(one, text(2), time0.Now())) }, "PUT secrets, PUT syncedsecrets"},
-		{"after a restart", func() { d = l.start(t, "node-1", "", time0); d.fill(t, copyOf(one, text(2), time0.Now())) }, "GET pods, GET syncedsecrets, PUT secrets"},
+		{
+			"after a restart", func() { d = l.start(t, "node-1", time0); d.fill(t, copyOf(one, text(2), time0.Now())) },
+			"GET pods, GET syncedsecrets, PUT secrets",
+		},
 	} {
+		if step.name != "first" {
+			l.cached(t, "requests")
+		}
 		d.wire.requests()
 		step.do()
 		if diff := cmp.Diff(step.want, d.wire.requests()); diff != "" {
 			t.Errorf("%s (-want +got):\n%s", step.name, diff)
 		}
 	}
-	l.holds(t, "fill", "s", text(2))
-	if owners := l.synced(t, "fill", "s").OwnerReferences; len(owners) != 2 || owners[1].Kind != "Pod" || owners[1].Name != "bare" {
+	l.holds(t, "requests", "s", text(2))
+	if owners := l.synced(t, "requests", "s").OwnerReferences; len(owners) != 2 || owners[1].Kind != "Pod" || owners[1].Name != "bare" {
 		t.Errorf("owners %v", owners)
 	}
 }

@@ -14,6 +14,7 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/client-go/rest"
 
 	v1 "github.com/strongroom/strongroom/api/v1"
 )
@@ -98,6 +99,19 @@ func (f *fill) deleted(ctx context.Context) (done bool, err error) {
 	return f.post(ctx)
 }
 
+// restore makes the Secret again with older content, if it was deleted: the node with
+// the younger one may be gone. If that is not so, it will win again.
+func (f *fill) restore(ctx context.Context) (done bool, err error) {
+	now, err := f.s.postSecret(ctx, f.secret(written{}), false)
+	switch {
+	case apierrors.IsAlreadyExists(err):
+		return true, nil
+	case err != nil:
+		return false, f.s.failed(f.request("create", "secrets"), err)
+	}
+	return f.note(ctx, now)
+}
+
 func (f *fill) post(ctx context.Context) (done bool, err error) {
 	now, err := f.s.postSecret(ctx, f.secret(written{}), false)
 	switch {
@@ -177,22 +191,23 @@ func (s *Secrets) postSecret(ctx context.Context, secret *corev1.Secret, dryRun 
 		options.DryRun = []string{metav1.DryRunAll}
 	}
 	return answerOf(s.secrets.Post().Resource("secrets").Namespace(secret.Namespace).
-		SetHeader("Accept", onlyMetadata).VersionedParams(options, metav1.ParameterCodec).Body(secret).DoRaw(ctx))
+		SetHeader("Accept", onlyMetadata).VersionedParams(options, metav1.ParameterCodec).Body(secret).Do(ctx))
 }
 
 func (s *Secrets) putSecret(ctx context.Context, secret *corev1.Secret) (written, error) {
 	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
 	defer cancel()
 	return answerOf(s.secrets.Put().Resource("secrets").Namespace(secret.Namespace).Name(secret.Name).
-		SetHeader("Accept", onlyMetadata).Body(secret).DoRaw(ctx))
+		SetHeader("Accept", onlyMetadata).Body(secret).Do(ctx))
 }
 
-func answerOf(body []byte, err error) (written, error) {
-	if err != nil {
+func answerOf(result rest.Result) (written, error) {
+	if err := result.Error(); err != nil { // Raw does not read the API server's reasons
 		return written{}, err
 	}
 	var answer metav1.PartialObjectMetadata
-	if json.Unmarshal(body, &answer) != nil || answer.UID == "" {
+	body, err := result.Raw()
+	if err != nil || json.Unmarshal(body, &answer) != nil || answer.UID == "" {
 		return written{}, errAnswer
 	}
 	return written{uid: string(answer.UID), version: answer.ResourceVersion}, nil

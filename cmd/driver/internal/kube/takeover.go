@@ -68,6 +68,7 @@ func (f *fill) renew(ctx context.Context) (done bool, err error) {
 		client.PropagationPolicy(metav1.DeletePropagationBackground))
 	switch {
 	case apierrors.IsConflict(err), apierrors.IsNotFound(err):
+		f.look = true
 		return false, nil
 	case apierrors.IsForbidden(err), policyOf(err) != "":
 		return false, f.notManaged(false)
