@@ -25,11 +25,14 @@ fresh() {
 # drop NAMESPACE...: they go in the background.
 drop() { kubectl delete namespace "$@" --ignore-not-found --wait=false >/dev/null; }
 
-# class NAMESPACE NAME PROVIDER: parameters as YAML from standard input.
-class() {
-	local parameters
+# class_yaml NAMESPACE NAME PROVIDER: a class; parameters as YAML from standard input.
+# The shell's variable also holds more of its spec, as YAML, if it is set.
+class_yaml() {
+	local parameters more
 	parameters=$(sed 's/^/    /')
-	kubectl apply -f - >/dev/null <<-END
+	more=$(sed 's/^/  /' <<<"${also:-}")
+	cat <<-END
+		---
 		apiVersion: secrets-store.csi.x-k8s.io/v1
 		kind: SecretProviderClass
 		metadata: {name: $2, namespace: $1}
@@ -37,7 +40,21 @@ class() {
 		  provider: $3
 		  parameters:
 		$parameters
+		$more
 	END
+}
+
+class() { class_yaml "$@" | kubectl apply -f - >/dev/null; }
+
+# every INTERVAL: how volumes of a class are refreshed, for also.
+every() { echo "rotation: {interval: $1}"; }
+
+# fills SECRET FILE=KEY...: a Secret that a class fills, for also. The shell's variables
+# type and metadata are used, if they are set.
+fills() {
+	local pair data=''
+	for pair in "${@:2}"; do data+="{objectName: '${pair%%=*}', key: '${pair#*=}'},"; done
+	printf 'secretObjects:\n- {secretName: %s, type: %s, data: [%s]%s}\n' "$1" "${type:-Opaque}" "$data" "${metadata:+, $metadata}"
 }
 
 # objects NAME...: the parameter of the scripted provider.
@@ -48,9 +65,10 @@ objects() {
 	for name; do printf '  - |\n    objectName: %s\n' "$name"; done
 }
 
-# pod NAMESPACE NAME CLASS...: mounts each class at /mnt/0, /mnt/1 and so on. Of the
-# shell's variables account, group and attributes are used, if they are set.
-pod() {
+# pod_yaml NAMESPACE NAME CLASS...: a pod that mounts each class at /mnt/0, /mnt/1 and so
+# on. Of the shell's variables account, group, attributes, node and more, which is in the
+# container, are used, if they are set.
+pod_yaml() {
 	local namespace=$1 name=$2 n=0 mounts='' volumes='' class
 	shift 2
 	for class; do
@@ -59,12 +77,14 @@ pod() {
 		volumes+=" volumeAttributes: {secretProviderClass: $class${attributes:+, $attributes}}}},"
 		n=$((n + 1))
 	done
-	kubectl apply -f - >/dev/null <<-END
+	cat <<-END
+		---
 		apiVersion: v1
 		kind: Pod
 		metadata: {name: $name, namespace: $namespace}
 		spec:
 		  serviceAccountName: ${account:-default}
+		  ${node:+nodeName: $node}
 		  terminationGracePeriodSeconds: 1
 		  securityContext: {${group:+runAsUser: 1000, runAsGroup: 1000, fsGroup: $group}}
 		  containers:
@@ -73,9 +93,12 @@ pod() {
 		    imagePullPolicy: IfNotPresent
 		    command: [sleep, infinity]
 		    volumeMounts: [$mounts]
+		    ${more:-}
 		  volumes: [$volumes]
 	END
 }
+
+pod() { pod_yaml "$@" | kubectl apply -f - >/dev/null; }
 
 ready() { kubectl -n "$1" wait --for=condition=Ready "pod/$2" --timeout=90s; }
 
@@ -113,15 +136,71 @@ pods_of() {
 # page POD PORT PATH: what a pod of kube-system serves.
 page() { kubectl get --raw "/api/v1/namespaces/kube-system/pods/$1:$2/proxy/$3"; }
 
-# fake METHOD PATH: tells the scripted provider on every node what to do.
+# pod_on NODE DAEMONSET: its pod there.
+pod_on() {
+	kubectl -n kube-system get pods --field-selector "spec.nodeName=$1" -o json |
+		jq -er --arg set "$2" '.items[] | select(.metadata.deletionTimestamp == null)
+			| select(any(.metadata.ownerReferences[]?; .kind == "DaemonSet" and .name == $set)) | .metadata.name'
+}
+
+# tell POD METHOD PATH [BODY]: tells the scripted provider in a pod what to do.
+tell() {
+	local control="/api/v1/namespaces/kube-system/pods/$1:8080/proxy/$3"
+	case $2 in
+	GET) kubectl get --raw "$control" ;;
+	PUT) printf '%s' "${4:-}" | kubectl replace --raw "$control" -f - ;;
+	DELETE) kubectl delete --raw "$control" ;;
+	esac
+}
+
+# fake METHOD PATH [BODY]: tells the scripted provider on every node.
 fake() {
 	local pod
-	for pod in $(pods_of e2e-provider); do
-		case $1 in
-		GET) page "$pod" 8080 "$2" ;;
-		PUT) printf '%s' "$3" | kubectl replace --raw "/api/v1/namespaces/kube-system/pods/$pod:8080/proxy/$2" -f - ;;
-		DELETE) kubectl delete --raw "/api/v1/namespaces/kube-system/pods/$pod:8080/proxy/$2" ;;
-		esac || return
+	for pod in $(pods_of e2e-provider); do tell "$pod" "$@" || return; done
+}
+
+# fake_on NODE METHOD PATH [BODY]: on that node only.
+fake_on() {
+	local pod
+	pod=$(pod_on "$1" e2e-provider) || return
+	tell "$pod" "${@:2}"
+}
+
+# calls PODS: the calls of the scripted provider for the pods that a regular expression
+# selects by NAMESPACE/NAME, as a JSON list in the order of time, which is in seconds.
+calls() {
+	local log
+	log=$(fake GET log) || return
+	jq -cs --arg pods "^($1)\$" 'add | map(select(.pod | test($pods))
+		| .time |= (.[0:19] + "Z" | fromdate) + ("0" + .[19:-1] | tonumber)) | sort_by(.time)' <<<"$log"
+}
+
+now() { date +%s.%N; }
+
+# metric NODE NAME: what the driver there shows for a name with all its labels.
+metric() {
+	local pod text
+	pod=$(pod_on "$1" csi-secrets-store) || return
+	text=$(page "$pod" 8095 metrics) || return
+	awk -v name="$2" '$1 == name { print $2; found = 1 } END { exit !found }' <<<"$text"
+}
+
+# condition NAMESPACE STATUS TYPE WANT...: what a condition of a pod status is: its
+# status, reason and text contain that, one after the other.
+condition() {
+	local got
+	got=$(kubectl -n "$1" get spcps "$2" -o json | jq -r --arg type "$3" '.status.conditions[]? | select(.type == $type) | "\(.status) \(.reason) \(.message)"') || return
+	[[ $got == *"$4"* ]] || { echo "$3 of $2 is '$got', want '$4'"; return 1; }
+}
+
+# told NAMESPACE OBJECT REASON TEXT...: exactly one event about an object gives that
+# reason, and says all that.
+told() {
+	local events text
+	events=$(kubectl -n "$1" get events --field-selector "involvedObject.name=$2,reason=$3" -o json | jq -r '.items[].message') || return
+	[ "$(grep -c . <<<"$events")" = 1 ] || { echo "not one event, but: $events"; return 1; }
+	for text in "${@:4}"; do
+		[[ $events == *"$text"* ]] || { echo "not '$text', but: $events"; return 1; }
 	done
 }
 
@@ -131,7 +210,8 @@ restarts() {
 		jq --arg set "$1" '[.items[] | select(any(.metadata.ownerReferences[]?; .name == $set)) | .status.containerStatuses[]?.restartCount] | add'
 }
 
-# on_node COMMAND...: in a pod that sees the node's kubelet folder and its processes.
+# on_node COMMAND...: in a pod that sees the kubelet folder of the first node, and its
+# processes. Pods that are to be seen there must run there: see node_names.
 on_node() { kubectl -n strongroom-test exec node -- "$@"; }
 
 # absent WHAT...: kubectl get finds nothing by that name; fails if it cannot ask.
@@ -199,6 +279,13 @@ kill_on_node_path() {
 
 driver_ready() { kubectl -n kube-system rollout status daemonset csi-secrets-store --timeout=1s; }
 
+# node_names: the shell knows the first node and the second. With one node, that is both.
+node_names() {
+	local names
+	names=$(kubectl get nodes -o json | jq -r '[.items[].metadata.name] | sort | .[0:2] | join(" ")') || return
+	export NODE_1=${names% *} NODE_2=${names#* }
+}
+
 node_pod() {
 	kubectl create namespace strongroom-test --dry-run=client -o yaml | kubectl apply -f - >/dev/null
 	kubectl apply -f - >/dev/null <<-END
@@ -206,6 +293,7 @@ node_pod() {
 		kind: Pod
 		metadata: {name: node, namespace: strongroom-test}
 		spec:
+		  nodeName: $NODE_1
 		  hostPID: true
 		  terminationGracePeriodSeconds: 1
 		  containers:
