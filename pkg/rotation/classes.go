@@ -2,6 +2,7 @@ package rotation
 
 import (
 	"context"
+	"maps"
 	"time"
 )
 
@@ -124,6 +125,8 @@ func (r *Volumes) leave(name ClassName) {
 	if use := r.classes[name]; use != nil {
 		if use.users--; use.users == 0 {
 			delete(r.classes, name)
+			maps.DeleteFunc(r.down, func(c circuitName, _ failure) bool { return c.class == name })
+			r.times.forgetClass(name)
 		}
 	}
 }

@@ -86,12 +86,18 @@ func (r *Volumes) repeatAt(name secretName, target string, at time.Time) {
 
 // dropSecrets needs r.mu.
 func (r *Volumes) dropSecrets(target string) {
-	for name, f := range r.filled {
-		delete(f.users, target)
-		if len(f.users) == 0 {
-			delete(r.filled, name)
-			r.copies.drop(name.key())
-		}
+	for name := range r.filled {
+		r.unuse(name, target)
+	}
+}
+
+// unuse notes that a volume does not fill a Secret any more. It needs r.mu.
+func (r *Volumes) unuse(name secretName, target string) {
+	f := r.filled[name]
+	delete(f.users, target)
+	if len(f.users) == 0 {
+		delete(r.filled, name)
+		r.copies.drop(name.key())
 	}
 }
 
@@ -280,9 +286,9 @@ func (r *Volumes) useSecrets(f filling, k *known) {
 	for _, s := range f.class.Secrets {
 		k.memory.Secrets = append(k.memory.Secrets, s.Name)
 	}
-	for name, used := range r.filled {
+	for name := range r.filled {
 		if !slices.Contains(k.memory.Secrets, name.name) {
-			delete(used.users, f.target)
+			r.unuse(name, f.target)
 		}
 	}
 }

@@ -3,6 +3,7 @@ package rotation
 import (
 	"container/heap"
 	"hash/fnv"
+	"maps"
 	"time"
 
 	"github.com/strongroom/strongroom/provider"
@@ -212,6 +213,11 @@ func (s *schedule) remove(now time.Time, target string) {
 		s.leaveLane(e)
 	}
 	s.stopProbing(e)
+}
+
+// forgetClass forgets what is known of a class that no volume uses any more.
+func (s *schedule) forgetClass(name ClassName) {
+	maps.DeleteFunc(s.circuits, func(c circuitName, _ *circuit) bool { return c.class == name })
 }
 
 // due starts refreshes whose time has come: for each of them succeed, fail, sleep or
