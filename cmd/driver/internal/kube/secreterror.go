@@ -25,7 +25,7 @@ const (
 	// ownPolicies is how the names of that component's policies begin.
 	ownPolicies = "secrets-store-csi-driver-"
 	// refusedHolds is for how long nobody asks again for what is not allowed, at least.
-	refusedHolds = 5 * time.Minute
+	refusedHolds = time.Minute
 )
 
 // request is what was asked of the API server.
