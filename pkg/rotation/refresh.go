@@ -179,6 +179,7 @@ func (r *Volumes) renew(ctx context.Context, v Volume, m memory, j job) (d deliv
 	}
 	d.phase = Classing
 	if d.class, d.err = r.classOf(ctx, ClassName{v.Pod.Namespace, v.Class}); d.err != nil {
+		d.class.Provider = m.Provider // the last that was known
 		return d
 	}
 	if d.class.Never && j.trigger != OnForce && m.Volume != "" {

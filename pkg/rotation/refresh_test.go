@@ -511,6 +511,22 @@ func TestSubPathIsToldOnce(t *testing.T) {
 	})
 }
 
+// What a provider renews is no news.
+func TestExpiryOfALease(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		w, s := newWorld(), &store{value: "1", version: "v1", expires: time.Now().Add(time.Hour), hint: 30 * time.Minute}
+		w.mount = s.mount
+		r := w.volumes(t, rotating)
+		run(t, r)
+		if err := r.Publish(t.Context(), volume(1)); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(50 * time.Minute)
+		w.wantNews(t)
+	})
+}
+
 func TestExpiryIsToldOnce(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {

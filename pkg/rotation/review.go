@@ -220,10 +220,11 @@ func (k *known) pod() provider.Pod {
 	return k.memory.Pod
 }
 
-// tellExpiry tells a pod once that what it holds is about to end. It needs r.mu.
+// tellExpiry tells a pod once that what it holds is about to end. What its provider
+// renews, as it does with a lease, is no news. It needs r.mu.
 func (r *Volumes) tellExpiry(k *known, now time.Time) {
 	m := &k.memory
-	if m.Expires.IsZero() || m.Told.Equal(m.Expires) || m.Expires.Sub(now) > expiryNotice {
+	if m.Expires.IsZero() || !m.Due.IsZero() || m.Told.Equal(m.Expires) || m.Expires.Sub(now) > expiryNotice {
 		return
 	}
 	m.Told = m.Expires

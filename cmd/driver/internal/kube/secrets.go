@@ -24,7 +24,7 @@ import (
 
 // The pace of filling Secrets.
 const (
-	firstRepeat = 5 * time.Minute
+	firstRepeat = 5*time.Minute - 10*time.Second
 	lastRepeat  = 6 * time.Hour
 	// sure is how long a Secret is taken to hold what this node wrote.
 	sure = 10 * time.Second
@@ -198,13 +198,16 @@ func (f *fill) holds() bool {
 	return f.st.sure(f.hash, f.s.now()) && noted.SecretUID != "" && f.st.agrees(f.hash, noted.FetchTime)
 }
 
-// behind says whether the Secret holds content that was fetched later.
+// behind says whether the Secret holds other content that was fetched later. Content
+// that this node wrote before, and another one replaced since, stays behind however often
+// it is fetched: or nodes whose stores disagree would take turns.
 func (f *fill) behind() bool {
 	at := f.st.synced.Status.FetchTime
-	if at == nil || f.st.agrees(f.hash, at) {
+	if at == nil || f.st.agrees(f.hash, at) || at.After(f.s.now().Add(maxSkew)) {
 		return false
 	}
-	return at.After(f.fetched) && at.Before(&metav1.MicroTime{Time: f.s.now().Add(maxSkew)})
+	replaced := f.st.hash == f.hash && f.st.agreed != nil && at.After(f.st.agreed.Time)
+	return replaced || at.After(f.fetched)
 }
 
 // end says when to repeat the call.
@@ -222,7 +225,7 @@ func (f *fill) end(err error) (time.Duration, error) {
 	default:
 		delay = f.st.delay
 	}
-	return delay - mathrand.N(delay/5), nil //nolint:gosec // jitter needs no secrecy
+	return delay - mathrand.N(delay/6), nil //nolint:gosec // jitter needs no secrecy
 }
 
 // String names the Secret.

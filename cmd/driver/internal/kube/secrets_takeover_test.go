@@ -199,15 +199,15 @@ func (l secretLab) noRights(t *testing.T) {
 		d := l.startAs(t, user, "node-1", c)
 		d.refused(t, ask, rotation.SyncNotAllowed, says, "manifests/components/sync-secrets", "secrets-store.csi.x-k8s.io/sync=enabled")
 		d.wire.requests()
-		c.add(4 * time.Minute)
+		c.add(50 * time.Second)
 		d.refused(t, ask, rotation.SyncNotAllowed, says)
 		if got := d.wire.requests(); got != "" {
 			t.Errorf("%s: asked for %s", user, got)
 		}
-		c.add(7 * time.Minute)
+		c.add(2 * time.Minute)
 		d.refused(t, ask, rotation.SyncNotAllowed, says)
 		if got := d.wire.requests(); got == "" {
-			t.Errorf("%s: asked for nothing in eleven minutes", user)
+			t.Errorf("%s: asked for nothing in three minutes", user)
 		}
 	}
 	var list corev1.SecretList
