@@ -127,6 +127,15 @@ func (l secretLab) synced(t *testing.T, namespace, name string) *v1.SyncedSecret
 	return &s
 }
 
+func (l secretLab) syncedSecrets(t *testing.T, namespace string) []v1.SyncedSecret {
+	t.Helper()
+	var list v1.SyncedSecretList
+	if err := l.api.List(t.Context(), &list, client.InNamespace(namespace)); err != nil {
+		t.Fatal(err)
+	}
+	return list.Items
+}
+
 // cached waits until the API server's own cache has SyncedSecret s as it is, so that
 // the requests of a repeat can be told.
 func (l secretLab) cached(t *testing.T, namespace string) {

@@ -37,7 +37,7 @@ func (l secretLab) parts() map[string]func(*testing.T) {
 		"fill": l.fill, "requests": l.requests, "owners": l.owners, "gone pods": l.gonePods, "two classes": l.twoClasses,
 		"foreign": l.foreign, "healed": l.healed, "dropped key": l.droppedKey, "another type": l.anotherType,
 		"invalid": l.invalid, "diverging": l.diverging, "behind": l.behindNode, "late": l.late, "killed": l.killed, "cut": l.cutOff,
-		"no rights": l.noRights, "policy": l.policy, "many owners": l.manyOwners, "side by side": l.sideBySide, "patience": l.patience,
+		"no rights": l.noRights, "policy": l.policy, "many owners": l.manyOwners, "cron job": l.cronJob, "side by side": l.sideBySide, "patience": l.patience,
 	}
 }
 
