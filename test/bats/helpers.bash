@@ -185,8 +185,8 @@ metric() {
 	awk -v name="$2" '$1 == name { print $2; found = 1 } END { exit !found }' <<<"$text"
 }
 
-# condition NAMESPACE STATUS TYPE WANT...: what a condition of a pod status is: its
-# status, reason and text contain that, one after the other.
+# condition NAMESPACE NAME TYPE WANT: status, reason and text of a condition of a pod
+# status, one after the other, contain that.
 condition() {
 	local got
 	got=$(kubectl -n "$1" get spcps "$2" -o json | jq -r --arg type "$3" '.status.conditions[]? | select(.type == $type) | "\(.status) \(.reason) \(.message)"') || return
