@@ -2,7 +2,7 @@
 # Runs the bats suite on a real node and a real Vault, and adds the counts to
 # bin/results. KEEP=1 leaves both running. Arguments go to bats; the default is all.
 # ADMISSION names further admission plugins that the API server runs, with commas
-# between. The suite passes with OwnerReferencesPermissionEnforcement; that is not the
+# between. OwnerReferencesPermissionEnforcement is worth a run of its own; it is not the
 # default, because Secrets cannot be handed over to the driver where it is on.
 cd "$(dirname "$0")/.." || exit 1
 export STRONGROOM_RUN=${STRONGROOM_RUN:-/var/tmp/strongroom/e2e}

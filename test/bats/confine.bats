@@ -457,6 +457,17 @@ given() {
 	[ "$(kubectl -n bats-open get secret handed-over -o jsonpath='{.data.password}' | base64 -d)" = forged ]
 }
 
+@test "the driver deletes no Secret, also where it has the right" {
+	kubectl -n bats-open create role more --verb=delete --resource=secrets
+	kubectl -n bats-open create rolebinding more --role=more --serviceaccount=kube-system:secrets-store-csi-driver
+	eventually 30 denied 'the driver deletes no Secret' DELETE $OPEN/mine
+	# With that right it takes Secrets over in any cluster.
+	given with-right
+	answers 200 '' PUT $OPEN/with-right "$(secret with-right)"
+	kubectl -n bats-open delete rolebinding more
+	eventually 30 no_right DELETE $OPEN/mine
+}
+
 @test "with OwnerReferencesPermissionEnforcement, the driver adds owners to SyncedSecrets and records, and takes no Secret over" {
 	if ! owners_guarded; then skip 'the plugin is off: run with ADMISSION=OwnerReferencesPermissionEnforcement'; fi
 	given held-back
