@@ -1,5 +1,5 @@
 #!/bin/bash
-# Runs the bats suite on a real node and a real Vault, and adds the counts to
+# Runs the bats suite on two real nodes and a real Vault, and adds the counts to
 # bin/results. KEEP=1 leaves both running. Arguments go to bats; the default is all.
 # ADMISSION names further admission plugins that the API server runs, with commas
 # between. OwnerReferencesPermissionEnforcement is worth a run of its own; it is not the
@@ -7,7 +7,7 @@
 cd "$(dirname "$0")/.." || exit 1
 export STRONGROOM_RUN=${STRONGROOM_RUN:-/var/tmp/strongroom/e2e}
 . test/ground.sh
-test/packages bats || exit 1
+test/packages bats openssl || exit 1
 
 finish() {
 	code=$?

@@ -24,6 +24,7 @@ readers() {
 			kind: Pod
 			metadata: {name: reader-$1-$n, namespace: bats-attack, labels: {round: "$1"}}
 			spec:
+			  nodeName: $NODE_1
 			  restartPolicy: Never
 			  terminationGracePeriodSeconds: 1
 			  containers:

@@ -3,6 +3,8 @@
 
 load helpers
 
+node=${NODE_1:-} # where pods run, for there the provider is killed
+
 setup_file() {
 	fresh bats-vault
 	kubectl -n bats-vault create serviceaccount web
