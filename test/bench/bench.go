@@ -27,6 +27,7 @@ type bench struct {
 	binary   string
 	node     stand.Node
 	provider *stand.Provider
+	synced   int // rounds with a Secret so far
 }
 
 func newBench(ctx context.Context, o options) (*bench, error) {
@@ -53,9 +54,6 @@ func (b *bench) furnish(ctx context.Context) (err error) {
 	}
 	key := client.ObjectKey{Namespace: namespace, Name: className}
 	if err = b.cluster.Class(ctx, key, stand.ScriptedName, "foo", "fookey"); err != nil {
-		return err
-	}
-	if err = b.furnishSynced(ctx); err != nil {
 		return err
 	}
 	b.provider, err = stand.StartProvider(ctx, b.options.provider, b.node)

@@ -12,31 +12,27 @@ import (
 	"github.com/strongroom/strongroom/test/internal/stand"
 )
 
-const (
-	syncedClass  = "synced"
-	syncedSecret = "synced"
-)
-
 // synced are the figures of a class with one Secret.
 type synced struct {
 	publish  sample
 	requests perCall
 }
 
-// furnishSynced makes a class with one Secret.
-func (b *bench) furnishSynced(ctx context.Context) error {
-	key := client.ObjectKey{Namespace: namespace, Name: syncedClass}
+// syncedClass makes a class with one Secret of the same name, which nobody knows yet.
+func (b *bench) syncedClass(ctx context.Context) (client.ObjectKey, error) {
+	b.synced++
+	key := client.ObjectKey{Namespace: namespace, Name: fmt.Sprintf("synced-%d", b.synced)}
 	if err := b.cluster.Class(ctx, key, stand.ScriptedName, "foo", "fookey"); err != nil {
-		return err
+		return key, err
 	}
 	class := &v1.SecretProviderClass{}
 	if err := b.cluster.API.Get(ctx, key, class); err != nil {
-		return err
+		return key, err
 	}
 	class.Spec.SecretObjects = []*v1.SecretObject{{
-		SecretName: syncedSecret, Type: "Opaque", Data: []*v1.SecretObjectData{{ObjectName: "foo", Key: "foo"}},
+		SecretName: key.Name, Type: "Opaque", Data: []*v1.SecretObjectData{{ObjectName: "foo", Key: "foo"}},
 	}}
-	return b.cluster.API.Update(ctx, class)
+	return key, b.cluster.API.Update(ctx, class)
 }
 
 func (b *bench) syncedOne(ctx context.Context, f *figures) (err error) {
@@ -49,8 +45,8 @@ func (b *bench) syncedSixteen(ctx context.Context, f *figures) (err error) {
 	return err
 }
 
-// syncedRound publishes volumes of pods of one ReplicaSet, to none of which the Secret
-// is there before, in several rounds.
+// syncedRound publishes volumes of pods of one ReplicaSet, in several rounds. The Secret
+// of a round is not there before it.
 func (b *bench) syncedRound(ctx context.Context, inFlight int) (synced, error) {
 	var all []sample
 	var s synced
@@ -72,7 +68,11 @@ func (b *bench) syncedRound(ctx context.Context, inFlight int) (synced, error) {
 }
 
 func (b *bench) syncedOnce(ctx context.Context, d *stand.Driver, inFlight int) (s synced, err error) {
-	volumes, err := b.pods(ctx)
+	key, err := b.syncedClass(ctx)
+	if err != nil {
+		return s, err
+	}
+	volumes, err := b.pods(ctx, key.Name)
 	if err != nil {
 		return s, err
 	}
@@ -95,25 +95,17 @@ func (b *bench) syncedOnce(ctx context.Context, d *stand.Driver, inFlight int) (
 		return s, err
 	}
 	s.requests = after.since(before, b.volumes)
-	secret := &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: syncedSecret}}
-	if err = b.cluster.API.Get(ctx, client.ObjectKeyFromObject(secret), secret); err != nil {
+	if err = b.cluster.API.Get(ctx, key, &corev1.Secret{}); err != nil {
 		return s, fmt.Errorf("look for the Secret: %w", err)
 	}
 	if _, err = b.unpublishThese(ctx, d, volumes, 16); err != nil {
 		return s, err
 	}
-	for _, object := range []client.Object{
-		secret, &v1.SyncedSecret{ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: syncedSecret}},
-	} {
-		if err := b.cluster.API.Delete(ctx, object); err != nil {
-			return s, err
-		}
-	}
 	return s, b.cluster.API.DeleteAllOf(ctx, &corev1.Pod{}, client.InNamespace(namespace), client.GracePeriodSeconds(0))
 }
 
 // pods makes pods of one ReplicaSet, and returns the volumes that they mount.
-func (b *bench) pods(ctx context.Context) ([]stand.Volume, error) {
+func (b *bench) pods(ctx context.Context, class string) ([]stand.Volume, error) {
 	volumes := make([]stand.Volume, b.volumes)
 	yes := true
 	_, err := measure(ctx, len(volumes), 16, func(ctx context.Context, i int) error {
@@ -127,7 +119,7 @@ func (b *bench) pods(ctx context.Context) ([]stand.Volume, error) {
 		if err := b.cluster.API.Create(ctx, pod); err != nil {
 			return err
 		}
-		volumes[i] = stand.Volume{Node: b.node, Namespace: namespace, Pod: pod.Name, Class: syncedClass, PodUID: string(pod.UID)}
+		volumes[i] = stand.Volume{Node: b.node, Namespace: namespace, Pod: pod.Name, Class: class, PodUID: string(pod.UID)}
 		return volumes[i].Prepare()
 	})
 	return volumes, err

@@ -27,7 +27,7 @@ const (
 	firstRepeat = 5*time.Minute - 10*time.Second
 	lastRepeat  = 6 * time.Hour
 	// sure is how long a Secret is taken to hold what this node wrote.
-	sure = 10 * time.Second
+	sure = 2 * time.Second
 	// settle is how long another node gets to note what it wrote.
 	settle = 300 * time.Millisecond
 	// fillTries bounds the tries of one call against others that write, too.
