@@ -12,7 +12,6 @@ STEADY=10 # pods of bats-steady, with 5 volumes each
 VALUE=c4n4ry-rotation # begins every value
 
 setup_file() {
-	node_names
 	local ns
 	for ns in bats-r bats-steady bats-down; do fresh $ns & done
 	wait

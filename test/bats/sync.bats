@@ -14,7 +14,6 @@ ADOPT=secrets-store.csi.x-k8s.io/adopt
 SYNC=secrets-store.csi.x-k8s.io/sync
 
 setup_file() {
-	node_names
 	local ns
 	for ns in bats-s bats-s2 bats-unlabelled; do fresh $ns & done
 	wait
