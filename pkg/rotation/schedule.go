@@ -89,6 +89,7 @@ type entry struct {
 	again     Trigger // what came while it ran; "" is nothing
 	fails     int
 	since     time.Time // of the first failure
+	heard     bool      // its provider has answered for its class since then
 }
 
 // lane is what is under way to one provider.
@@ -138,8 +139,11 @@ func (s *schedule) put(now time.Time, target string, p plan) {
 	}
 	s.letGo(e)
 	e.plan = p
-	e.fails, e.since, e.asleep = 0, time.Time{}, false
+	e.fails, e.since, e.asleep, e.heard = 0, time.Time{}, false, false
 	at, trigger := s.planned(now, e)
+	if e.fetched.IsZero() { // by another driver: how old it is, nobody knows
+		e.fetched = now
+	}
 	if !at.IsZero() && at.Before(now) {
 		at = now.Add(s.offset(e, min(s.period(e)/jitter, spread)))
 	}
@@ -230,11 +234,11 @@ func (s *schedule) due(now time.Time) []job {
 		s.lane(e.provider).ready = append(s.lane(e.provider).ready, e)
 	}
 	var jobs []job
-	for _, l := range s.lanes {
+	for name, l := range s.lanes {
 		var kept []*entry
 		for _, e := range l.ready {
 			switch {
-			case s.entries[e.target] != e || e.running || e.index >= 0: // removed, or set anew
+			case s.entries[e.target] != e || e.running || e.index >= 0 || e.provider != name: // removed, or set anew
 			case l.running >= perProvider:
 				kept = append(kept, e)
 			case s.holdBack(now, e):
@@ -322,24 +326,40 @@ func (s *schedule) fail(now time.Time, target string, kind provider.Kind, retryA
 	if e == nil {
 		return
 	}
-	e.again = ""
 	if e.fails++; e.since.IsZero() {
 		e.since = now
 	}
-	period := s.period(e)
 	if !passing(kind) {
-		if c := s.circuit(e); c != nil { // it answers again, if only with a no
-			s.answered(now, e.provider, e.class)
+		s.answered(now, e.provider, e.class) // if only with a no
+		s.set(e, now.Add(min(s.period(e), mostBackoff)), OnRetry)
+	} else {
+		s.set(e, s.nextTry(now, e, kind, retryAfter), OnRetry)
+	}
+	if e.again != "" { // what failed was the class as it was before
+		s.set(e, now, e.again)
+		e.again = ""
+	}
+}
+
+// nextTry is when to try again what may pass. A volume whose provider has answered
+// others since it began to fail fails alone: it waits by itself, and holds back nobody.
+func (s *schedule) nextTry(now time.Time, e *entry, kind provider.Kind, retryAfter time.Duration) time.Time {
+	at := now
+	if e.heard {
+		at = now.Add(s.backoff(e.fails, s.period(e)))
+		if s.circuit(e) == nil && kind != provider.Throttled && retryAfter == 0 {
+			return at
 		}
-		s.set(e, now.Add(min(period, mostBackoff)), OnRetry)
-		return
 	}
 	c := s.open(now, e)
 	if later := now.Add(retryAfter); retryAfter > 0 && c.until.Before(later) {
 		c.until = later.Add(s.random(retryAfter / jitter))
 	}
-	s.set(e, c.until, OnRetry)
 	s.release(c, c.until)
+	if at.Before(c.until) {
+		return c.until
+	}
+	return at
 }
 
 // backoff doubles with every failure, with up to a fifth of jitter.
@@ -389,19 +409,23 @@ func (s *schedule) later(now time.Time, target string) {
 // wake says that a volume has fresh tokens.
 func (s *schedule) wake(now time.Time, target string) {
 	if e := s.entries[target]; e != nil && e.asleep {
-		e.asleep, e.since = false, time.Time{}
+		e.asleep, e.since, e.heard = false, time.Time{}, false
 		s.set(e, now, e.trigger)
 	}
 }
 
 // change makes every volume of a class that outdated accepts due: on every node at
 // another time, on this one at the same. Also those that are never refreshed: their
-// class may say otherwise now.
+// class may say otherwise now. And if its provider did not answer: what is wrong may be
+// what was mended.
 func (s *schedule) change(now time.Time, name ClassName, force bool, outdated func(target string) bool) {
 	share := s.random(time.Hour)
 	for target, e := range s.entries {
 		if e.class != name || !outdated(target) {
 			continue
+		}
+		if c := s.circuit(e); c != nil && c.until.After(now) {
+			c.fails, c.until = 0, now
 		}
 		most := min(s.period(e)/jitter, spread)
 		at := now.Add(time.Duration(float64(most) * float64(share) / float64(time.Hour)))
@@ -423,7 +447,8 @@ func (s *schedule) change(now time.Time, name ClassName, force bool, outdated fu
 }
 
 // answered says that a provider answered for a class, if only to a first mount: what
-// was held back goes on, spread a little.
+// was held back goes on, the first time spread a little. What failed itself and did so
+// again after such an answer waits as long as it would.
 func (s *schedule) answered(now time.Time, providerName string, class ClassName) {
 	name := circuitName{providerName, class}
 	c := s.circuits[name]
@@ -433,9 +458,15 @@ func (s *schedule) answered(now time.Time, providerName string, class ClassName)
 	delete(s.circuits, name)
 	s.release(c, now)
 	for _, e := range s.entries { // also those that were to try next
-		if e.provider == providerName && e.class == class && e.index >= 0 && !e.since.IsZero() {
-			s.set(e, now.Add(s.offset(e, min(s.period(e)/jitter, spread))), e.trigger)
+		if e.provider != providerName || e.class != class || e.index < 0 || e.since.IsZero() || e.heard && e.fails > 0 {
+			continue
 		}
+		at := now
+		if !e.heard {
+			at = now.Add(s.offset(e, min(s.period(e)/jitter, spread)))
+		}
+		e.heard = true
+		s.set(e, at, e.trigger)
 	}
 }
 

@@ -300,3 +300,42 @@ func TestPace(t *testing.T) {
 		}
 	}
 }
+
+// A volume that fails for itself is asked for less and less often, and the others of its
+// class, whose accounts have phases of their own, are refreshed as if it were not there.
+func TestOneFailsAmongMany(t *testing.T) {
+	const interval = 100 * time.Second
+	begin := time.Unix(0, 0)
+	s := newSchedule(interval, "node", func(below time.Duration) time.Duration { return below / 2 })
+	known := func(account string, at time.Time) plan {
+		return plan{provider: "vault", class: ClassName{"ns", "c"}, account: account, fetched: at}
+	}
+	last := map[string]time.Time{}
+	for n := range 50 {
+		target := strconv.Itoa(n)
+		s.put(begin, target, known(target, begin))
+		last[target] = begin
+	}
+	tries := 0
+	for now := begin; now.Sub(begin) < 20*interval; {
+		jobs := s.due(now)
+		for _, j := range jobs {
+			if gap := now.Sub(last[j.target]); j.target != "7" && gap > interval*13/10 {
+				t.Errorf("%s: not refreshed for %v", j.target, gap)
+			}
+			last[j.target] = now
+			if j.target == "7" {
+				tries++
+				s.fail(now, j.target, provider.Unknown, 0)
+				continue
+			}
+			s.succeed(now, j.target, known(j.target, now))
+		}
+		if next := s.next(); len(jobs) == 0 && next.After(now) {
+			now = next
+		}
+	}
+	if tries > 30 {
+		t.Errorf("tried %d times in 20 intervals", tries)
+	}
+}
