@@ -182,7 +182,7 @@ func (r *Volumes) renew(ctx context.Context, v Volume, m memory, j job) (d deliv
 		d.class.Provider = m.Provider // the last that was known
 		return d
 	}
-	if d.class.Never && j.trigger != OnForce && m.Volume != "" {
+	if d.class.Never && j.notBefore.IsZero() && m.Volume != "" { // and it was not forced
 		r.keep(ctx, v.Target, d.class)
 		d.err = errKept
 		return d
@@ -217,7 +217,8 @@ func (r *Volumes) stillMounted(target string) error {
 	return err
 }
 
-// keep leaves a volume as it is, because its class says so now.
+// keep leaves a volume as it is, because its class says so now. What failed before is of
+// no interest any more.
 func (r *Volumes) keep(ctx context.Context, target string, class Class) {
 	r.mu.Lock()
 	k := r.known[target]
@@ -225,12 +226,20 @@ func (r *Volumes) keep(ctx context.Context, target string, class Class) {
 		r.mu.Unlock()
 		return
 	}
-	k.memory.Never, k.memory.Interval = class.Never, class.Interval
-	r.times.succeed(time.Now(), target, k.memory.plan())
-	text, err := k.memory.encode()
+	now := time.Now()
+	k.memory.Never, k.memory.Interval, k.failure = class.Never, class.Interval, failure{}
+	if was := k.memory.Ready; was.Type != "" && !was.OK {
+		k.memory.Ready, k.memory.Changed, k.memory.Recorded = ready(now), now, false
+	}
+	r.times.succeed(now, target, k.memory.plan())
+	m := k.memory
 	r.mu.Unlock()
+	text, err := m.encode()
 	if err == nil {
 		err = r.cfg.Notes.Remember(target, text)
+	}
+	if !m.Recorded {
+		r.records.put(target, m.snapshot(target))
 	}
 	if err != nil {
 		r.cfg.Log.LogAttrs(ctx, slog.LevelWarn, "note that a volume is not to be refreshed", slog.String("path", target), slog.String("err", err.Error()))
@@ -284,7 +293,7 @@ func (r *Volumes) renewed(target string, fresh memory, changed bool) {
 // needs r.mu.
 func (r *Volumes) catchUp(target string, k *known) {
 	if use := r.classes[k.class]; k.outdated && use != nil && use.state.UID != "" {
-		r.times.change(time.Now(), k.class, false, func(t string) bool { return t == target })
+		r.times.change(time.Now(), k.class, use.state.forces(k.memory), func(t string) bool { return t == target })
 	}
 }
 

@@ -116,7 +116,7 @@ func (k *known) isNewly(c Condition) bool {
 func (r *Volumes) readiness(target string, k *known, now time.Time) (c Condition, lasts bool) {
 	since, _, asleep := r.times.trouble(target)
 	stale := r.stale(target, now)
-	c = Condition{Type: Ready, OK: true, Reason: "Mounted", Since: now}
+	c = ready(now)
 	if asleep {
 		claimed := k.volume.ID != "" // else kubelet announces it soon
 		if stale || claimed && now.Sub(since) >= lasting {
@@ -133,6 +133,10 @@ func (r *Volumes) readiness(target string, k *known, now time.Time) (c Condition
 		c.Text = "it was refreshed last at " + k.memory.Fetched.UTC().Format(time.RFC3339) + ", which is more than two intervals ago"
 	}
 	return c, stale
+}
+
+func ready(since time.Time) Condition {
+	return Condition{Type: Ready, OK: true, Reason: "Mounted", Since: since}
 }
 
 // stale needs r.mu.

@@ -451,7 +451,7 @@ func remembered(v Volume, class Class, resp *provider.Response, start time.Time)
 		Volume: v.ID, Pod: v.Pod, Class: v.Class, ClassUID: class.UID, ClassGeneration: class.Generation, Refresh: class.Refresh,
 		Provider: class.Provider, Interval: class.Interval, Never: class.Never,
 		Versions: resp.Versions, Fetched: start, Changed: start, Expires: resp.Expires,
-		Ready: Condition{Type: Ready, OK: true, Reason: "Mounted", Since: start},
+		Ready: ready(start),
 	}
 	if resp.Refresh > 0 {
 		m.Due = start.Add(resp.Refresh)
