@@ -3,6 +3,7 @@ package rotation
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"slices"
 	"sync"
@@ -137,11 +138,9 @@ func (r *Volumes) copy(ctx context.Context, key string, c copying) (err error) {
 	if err != nil {
 		return err
 	}
-	if err := r.fill(ctx, filling{target, m, class, files, c.repeat}); err != nil {
-		return err
-	}
-	r.enqueue(target)
-	return nil
+	err = r.fill(ctx, filling{target, m, class, files, c.repeat})
+	r.enqueue(target) // its condition may be another one
+	return err
 }
 
 // userOf picks the volume of a Secret that was fetched last.
@@ -201,6 +200,10 @@ func (r *Volumes) fill(ctx context.Context, f filling) error {
 	errs := make([]error, len(objects))
 	var group sync.WaitGroup
 	for i, object := range objects {
+		if slices.ContainsFunc(objects[:i], func(o SecretObject) bool { return o.Name == object.Name }) {
+			errs[i] = &Refusal{Reason: SecretInvalid, Err: fmt.Errorf("secretObjects lists secret %s twice, and only the first counts", object.Name)}
+			continue
+		}
 		group.Go(func() { errs[i] = r.fillOne(ctx, f, object) })
 	}
 	group.Wait()
@@ -275,16 +278,34 @@ func (r *Volumes) noteFilled(f filling, bad failure, mayPass bool) {
 		k.memory.become(Condition{})
 	case bad.err == nil:
 		k.memory.become(Condition{Type: Synced, OK: true, Reason: "Synced", Since: now})
+		r.fillOthers(f)
 	case !mayPass || bad.lasts(now):
 		k.memory.become(Condition{Type: Synced, Reason: bad.reason, Text: bad.err.Error(), Since: now})
 	}
 }
 
+// fillOthers has those filled whose Secret was refused when they asked for it, now that
+// one volume got it: what they belong to is to be noted as well. It needs r.mu.
+func (r *Volumes) fillOthers(f filling) {
+	use := r.filled[secretName{f.m.Pod.Namespace, f.repeat.name}]
+	if use == nil {
+		return
+	}
+	for target := range use.users {
+		if k := r.known[target]; k != nil && target != f.target && k.unfilled.err != nil {
+			r.fillLater(target, k)
+		}
+	}
+}
+
 // useSecrets notes which Secrets the class of a volume asks for. It needs r.mu.
 func (r *Volumes) useSecrets(f filling, k *known) {
-	k.memory.Secrets = nil
+	var names []string
 	for _, s := range f.class.Secrets {
-		k.memory.Secrets = append(k.memory.Secrets, s.Name)
+		names = append(names, s.Name)
+	}
+	if !slices.Equal(k.memory.Secrets, names) { // to be remembered, which is done when it is recorded
+		k.memory.Secrets, k.memory.Changed, k.memory.Recorded = names, time.Now(), false
 	}
 	for name := range r.filled {
 		if !slices.Contains(k.memory.Secrets, name.name) {

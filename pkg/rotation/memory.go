@@ -87,6 +87,9 @@ func (m memory) snapshot(target string) Snapshot {
 
 func (m memory) className() ClassName { return ClassName{m.Pod.Namespace, m.Class} }
 
+// unsynced says whether nobody tried yet to fill the Secrets that are asked for.
+func (m memory) unsynced() bool { return len(m.Secrets) > 0 && m.Synced.Type == "" }
+
 // isFrom says whether the content was fetched by this state of the class.
 func (m memory) isFrom(uid string, generation int64) bool {
 	return m.ClassUID == uid && m.ClassGeneration == generation

@@ -284,7 +284,7 @@ func (r *Volumes) renewed(target string, fresh memory, changed bool) {
 	if !m.Recorded {
 		r.records.put(target, m.snapshot(target))
 	}
-	if changed || !before.isFrom(m.ClassUID, m.ClassGeneration) {
+	if changed || !before.isFrom(m.ClassUID, m.ClassGeneration) || m.unsynced() {
 		r.fillLater(target, k)
 	}
 }

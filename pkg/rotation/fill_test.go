@@ -1,0 +1,143 @@
+package rotation_test
+
+import (
+	"encoding/json"
+	"errors"
+	"slices"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/strongroom/strongroom/pkg/rotation"
+)
+
+// When a person has mended why a Secret was refused, it is filled for all volumes that
+// asked for it, and all their records say so.
+func TestRefusedForManyVolumes(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		w, s := newWorld(), &secrets{again: 5 * time.Minute}
+		s.fail(&rotation.Refusal{Reason: rotation.SyncNotAllowed, Err: errors.New("no")})
+		with := syncing(s, w)
+		r := w.volumes(t, func(cfg *rotation.Config) { with(cfg); cfg.Interval = 0 })
+		run(t, r)
+		for n := range 5 {
+			if err := r.Publish(t.Context(), volume(n)); err != nil {
+				t.Fatal(err)
+			}
+		}
+		time.Sleep(6 * time.Minute)
+		if n := counts(r)[rotation.Unsynced]; n != 5 {
+			t.Errorf("%d volumes are not synced", n)
+		}
+		s.fail(nil)
+		time.Sleep(6 * time.Minute)
+		if n := counts(r)[rotation.Unsynced]; n != 0 {
+			t.Errorf("%d volumes are still not synced", n)
+		}
+		w.wantNews(t, [2]string{"p SyncNotAllowed"}, [2]string{"", "is filled again"})
+	})
+}
+
+// A class that lists a Secret twice fills it as it is listed first, and is told so: two
+// that write in turn would never end.
+func TestSecretListedTwice(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		w, s := newWorld(), &secrets{again: 5 * time.Minute}
+		with := syncing(s, w)
+		get := w.class
+		w.class = func(namespace, name string) (rotation.Class, error) {
+			class, err := get(namespace, name)
+			class.Secrets = append(class.Secrets, class.Secrets[0])
+			return class, err
+		}
+		r := w.volumes(t, with)
+		run(t, r)
+		if err := r.Publish(t.Context(), volume(1)); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(12 * time.Minute)
+		if got := s.take(); len(got) != 3 {
+			t.Errorf("filled %q", got)
+		}
+		w.wantNews(t, [2]string{"p FailedToCreateSecret", "lists secret db twice"})
+	})
+}
+
+// A failure that may pass, and does not, is recorded.
+func TestUnfilledIsRecorded(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		w, s := newWorld(), &secrets{again: time.Hour}
+		s.fail(errors.New("answers 500"))
+		recorded := w.records()
+		r := w.volumes(t, syncing(s, w))
+		run(t, r)
+		if err := r.Publish(t.Context(), volume(1)); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(30 * time.Second)
+		wantRecord(t, recorded(), 2, rotation.Condition{Type: rotation.Synced, Reason: rotation.SecretInvalid})
+	})
+}
+
+// What a version of the driver remembered that filled no Secrets is no reason to fill
+// none, and what a class lists since the mount is not forgotten by a restart.
+func TestSecretsAreRemembered(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		w, s := newWorld(), &secrets{again: 5 * time.Minute}
+		with := syncing(s, w)
+		if err := w.volumes(t, with).Publish(t.Context(), volume(1)); err != nil {
+			t.Fatal(err)
+		}
+		s.take()
+		w.forgets(t, "/t/1", "secrets", "synced", "ready", "interval", "never")
+		r := w.volumes(t, with)
+		if err := r.Scan(); err != nil {
+			t.Fatal(err)
+		}
+		run(t, r)
+		if err := r.Publish(t.Context(), volume(1)); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(interval + interval/5)
+		if got := s.take(); !slices.Contains(got, "db 1 repeat=false") {
+			t.Errorf("filled %q", got)
+		}
+		get := w.class
+		w.class = func(namespace, name string) (rotation.Class, error) {
+			class, err := get(namespace, name)
+			class.Generation, class.Never = 2, true
+			class.Secrets = append(class.Secrets, rotation.SecretObject{Name: "more"})
+			return class, err
+		}
+		r.ClassChanged(rotation.ClassName{Namespace: "ns", Name: "c"}, rotation.Told{UID: "u", Generation: 2})
+		time.Sleep(time.Minute)
+		if found, _ := w.Look("/t/1"); !strings.Contains(string(found.Memory), `"more"`) {
+			t.Errorf("remembers %s", found.Memory)
+		}
+	})
+}
+
+// forgets takes fields out of what a volume remembers.
+func (w *world) forgets(t *testing.T, target string, fields ...string) {
+	t.Helper()
+	found, _ := w.Look(target)
+	memory := map[string]any{}
+	if err := json.Unmarshal(found.Memory, &memory); err != nil {
+		t.Fatal(err)
+	}
+	for _, field := range fields {
+		delete(memory, field)
+	}
+	text, err := json.Marshal(memory)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := w.Remember(target, text); err != nil {
+		t.Fatal(err)
+	}
+}
