@@ -224,8 +224,14 @@ func (r *Volumes) fill(ctx context.Context, f filling) error {
 			}
 		}
 	}
-	r.noteFilled(f, bad, failed != nil)
+	r.noteFilled(f, bad, failed != nil || r.isOutdated(f))
 	return failed
+}
+
+// isOutdated says whether the files are from another state of the class, and others come
+// soon: those may be what its Secrets need.
+func (r *Volumes) isOutdated(f filling) bool {
+	return r.cfg.Interval > 0 && !f.class.Never && !f.m.isFrom(f.class.UID, f.class.Generation)
 }
 
 func (r *Volumes) fillOne(ctx context.Context, f filling, object SecretObject) (err error) {

