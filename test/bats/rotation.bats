@@ -193,9 +193,8 @@ ready_is() { condition "$1" "$2-$1-$3" Ready "$4"; }
 	is_stale() { [ "$(metric "$NODE_2" 'strongroom_volumes{state="stale"}')" -ge 1 ]; }
 	eventually 10 is_stale
 	metric "$NODE_2" 'strongroom_volumes_oldest_seconds{state="stale"}' | awk '{ exit !($1 > 10) }'
-	reported() { kubectl -n bats-r get events -o json | jq -e --arg pod "$(bad)" '[.items[] | select(.type == "Warning" and .reason == "RefreshFailedFetch")
-		| select(.involvedObject.name == $pod or (.message | contains($pod)))] | length == 1'; }
-	eventually 15 reported
+	eventually 15 told bats-r "$(bad)" RefreshFailedFetch '1 of 4 volumes' "$NODE_2" 'its files stay as they are'
+	kubectl -n bats-r get events -o json | jq -e '[.items[] | select(.type == "Warning" and (.message | contains("bats-r/crowd")))] | length == 1'
 	# The others go on, though the failure looks as if the store were down.
 	for pod in crowd-1 crowd-2 crowd-3 crowd-4; do
 		[ $pod != "$(bad)" ] || continue

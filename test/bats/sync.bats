@@ -160,7 +160,7 @@ pods() {
 # and without a SyncedSecret.
 left_by_upstream() {
 	local owner
-	there() { kubectl -n bats-s get replicasets -l app=left -o json | jq -ce '.items[0] | {apiVersion: "apps/v1", kind: "ReplicaSet", name: .metadata.name, uid: .metadata.uid}'; }
+	there() { kubectl -n bats-s get replicasets -l app=left -o json | jq -ce '.items[0] // empty | {apiVersion: "apps/v1", kind: "ReplicaSet", name: .metadata.name, uid: .metadata.uid}'; }
 	owner=$(eventually 20 there) || return
 	jq -nc --argjson owner "$owner" --arg managed $MANAGED '{apiVersion: "v1", kind: "Secret", type: "Opaque", stringData: {key: "stale"},
 		metadata: {name: "left", namespace: "bats-s", labels: {($managed): "true"}, ownerReferences: [$owner]}}' | kubectl create -f - >/dev/null
