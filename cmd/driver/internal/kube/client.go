@@ -11,6 +11,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	storagev1 "k8s.io/api/storage/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/client-go/rest"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -81,9 +82,16 @@ func (c *Cluster) get(ctx context.Context, name rotation.ClassName) (rotation.Cl
 	return asClass(&class), nil
 }
 
+// maxRefresh is what a volume remembers of the refresh annotation, in bytes.
+const maxRefresh = 256
+
+func refreshOf(class metav1.Object) string {
+	return cut(class.GetAnnotations()[v1.RefreshAnnotation], maxRefresh)
+}
+
 func asClass(class *v1.SecretProviderClass) rotation.Class {
 	c := rotation.Class{
-		UID: string(class.UID), Generation: class.Generation, Refresh: class.Annotations[v1.RefreshAnnotation],
+		UID: string(class.UID), Generation: class.Generation, Refresh: refreshOf(class),
 		Provider: string(class.Spec.Provider), Parameters: class.Spec.Parameters,
 	}
 	if r := class.Spec.Rotation; r != nil {

@@ -98,7 +98,7 @@ func tell(users Users, event watch.Event) {
 }
 
 func toldOf(class *metav1.PartialObjectMetadata) rotation.Told {
-	return rotation.Told{UID: string(class.UID), Generation: class.Generation, Refresh: class.Annotations[v1.RefreshAnnotation]}
+	return rotation.Told{UID: string(class.UID), Generation: class.Generation, Refresh: refreshOf(class)}
 }
 
 // readAgain looks up every class in use, spread over a minute, from the API server's
