@@ -89,7 +89,7 @@ type entry struct {
 	again     Trigger // what came while it ran; "" is nothing
 	fails     int
 	since     time.Time // of the first failure
-	heard     bool      // its provider has answered for its class since then
+	heard     bool      // its provider has answered for its class since then, or while it ran
 }
 
 // lane is what is under way to one provider.
@@ -243,7 +243,7 @@ func (s *schedule) due(now time.Time) []job {
 				kept = append(kept, e)
 			case s.holdBack(now, e):
 			default:
-				e.running = true
+				e.running, e.heard = true, e.heard && !e.since.IsZero()
 				l.running++
 				jobs = append(jobs, job{e.target, e.trigger, e.notBefore})
 			}
@@ -451,6 +451,7 @@ func (s *schedule) change(now time.Time, name ClassName, force bool, outdated fu
 // again after such an answer waits as long as it would.
 func (s *schedule) answered(now time.Time, providerName string, class ClassName) {
 	name := circuitName{providerName, class}
+	s.hear(name)
 	c := s.circuits[name]
 	if c == nil {
 		return
@@ -467,6 +468,16 @@ func (s *schedule) answered(now time.Time, providerName string, class ClassName)
 		}
 		e.heard = true
 		s.set(e, at, e.trigger)
+	}
+}
+
+// hear tells volumes that are being refreshed that their provider answers: should one
+// of them fail now, it does so alone.
+func (s *schedule) hear(name circuitName) {
+	for _, e := range s.entries {
+		if e.running && e.provider == name.provider && e.class == name.class {
+			e.heard = true
+		}
 	}
 }
 
