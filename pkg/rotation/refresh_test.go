@@ -326,6 +326,27 @@ func TestRestart(t *testing.T) {
 	})
 }
 
+// A volume that kubelet does not announce to a new process is stale for that reason.
+func TestNotAnnounced(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld()
+		if err := w.volumes(t, rotating).Publish(t.Context(), volume(1)); err != nil {
+			t.Fatal(err)
+		}
+		recorded := w.records()
+		r := w.volumes(t, rotating)
+		if err := r.Scan(); err != nil {
+			t.Fatal(err)
+		}
+		run(t, r)
+		time.Sleep(2*interval + time.Minute)
+		w.wantNews(t, [2]string{"p NotAnnounced"})
+		all := recorded()
+		wantRecord(t, all, len(all), rotation.Condition{Type: rotation.Ready, Reason: "NotAnnounced"})
+	})
+}
+
 // edited is a class that a test edits while volumes use it.
 type edited struct {
 	mu    sync.Mutex

@@ -30,11 +30,13 @@ const (
 
 // Reasons of conditions and notices beside the phases of a failure.
 const (
-	reasonStale   = "RefreshStale"
-	reasonTokens  = "TokensExpired"
-	reasonExpiry  = "ContentExpires"
-	reasonRefresh = "Refreshed"
-	reasonSynced  = "Synced"
+	reasonStale  = "RefreshStale"
+	reasonTokens = "TokensExpired"
+	// reasonUnclaimed: there are no tokens yet, since nobody brought any.
+	reasonUnclaimed = "NotAnnounced"
+	reasonExpiry    = "ContentExpires"
+	reasonRefresh   = "Refreshed"
+	reasonSynced    = "Synced"
 )
 
 // lasts says whether a failure is worth telling.
@@ -117,9 +119,15 @@ func (r *Volumes) readiness(target string, k *known, now time.Time) (c Condition
 	since, _, asleep := r.times.trouble(target)
 	stale := r.stale(target, now)
 	c = ready(now)
+	if asleep && k.volume.ID == "" { // kubelet announces it soon
+		if stale {
+			c.OK, c.Reason = false, reasonUnclaimed
+			c.Text = "kubelet has not announced the volume since the driver was started: look at the kubelet of the node, and whether the pod is ending"
+		}
+		return c, stale
+	}
 	if asleep {
-		claimed := k.volume.ID != "" // else kubelet announces it soon
-		if stale || claimed && now.Sub(since) >= lasting {
+		if stale || now.Sub(since) >= lasting {
 			c.OK, c.Reason = false, reasonTokens
 			c.Text = "its service account tokens have expired and kubelet brings no fresh ones: look at the kubelet of the node, and whether the pod is ending"
 			return c, true
