@@ -234,8 +234,9 @@ ready_is() { condition "$1" "$2-$1-$3" Ready "$4"; }
 	fake DELETE fail
 	eventually 20 ready_is bats-r deleted deleted True
 	eventually 20 ready_is bats-r login login True
-	eventually 20 ready_is bats-r "$(bad)" crowd True
-	# A store that was down for long is asked every half minute, and a little later.
+	# One that failed alone is asked as seldom as a store that was down for long.
+	eventually 60 ready_is bats-r "$(bad)" crowd True
+	# That is every half minute, and a little later.
 	for n in 1 2 3; do eventually 45 condition bats-down "down-$n-bats-down-down" Ready True; done
 	for n in 1 2; do eventually 30 condition bats-down "slow-$n-bats-down-slow" Ready True; done
 	eventually 20 told bats-down down Refreshed 'are refreshed again'
