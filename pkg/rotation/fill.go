@@ -306,10 +306,7 @@ func (r *Volumes) fillOthers(f filling) {
 
 // useSecrets notes which Secrets the class of a volume asks for. It needs r.mu.
 func (r *Volumes) useSecrets(f filling, k *known) {
-	var names []string
-	for _, s := range f.class.Secrets {
-		names = append(names, s.Name)
-	}
+	names := f.class.secretNames()
 	if !slices.Equal(k.memory.Secrets, names) { // to be remembered, which is done when it is recorded
 		k.memory.Secrets, k.memory.Changed, k.memory.Recorded = names, time.Now(), false
 	}

@@ -178,7 +178,7 @@ func (r *Volumes) renew(ctx context.Context, v Volume, m memory, j job) (d deliv
 		return d
 	}
 	d.phase = Classing
-	if d.class, d.err = r.classOf(ctx, ClassName{v.Pod.Namespace, v.Class}); d.err != nil {
+	if d.class, d.err = r.classOf(ctx, v.className()); d.err != nil {
 		d.class.Provider = m.Provider // the last that was known
 		return d
 	}
@@ -187,11 +187,13 @@ func (r *Volumes) renew(ctx context.Context, v Volume, m memory, j job) (d deliv
 		d.err = errKept
 		return d
 	}
-	if _, d.err = r.parameters(d.class, v); d.err != nil {
+	a, err := r.ask(d.class, v)
+	if err != nil {
+		d.err = err
 		return d
 	}
 	d.phase = Fetching
-	a := ask{class: d.class, notBefore: j.notBefore}
+	a.notBefore = j.notBefore
 	if !m.Truncated {
 		a.current = m.Versions
 	}
@@ -234,15 +236,9 @@ func (r *Volumes) keep(ctx context.Context, target string, class Class) {
 	r.times.succeed(now, target, k.memory.plan())
 	m := k.memory
 	r.mu.Unlock()
-	text, err := m.encode()
-	if err == nil {
-		err = r.cfg.Notes.Remember(target, text)
-	}
+	r.remember(ctx, target, m, "note that a volume is not to be refreshed")
 	if !m.Recorded {
 		r.records.put(target, m.snapshot(target))
-	}
-	if err != nil {
-		r.cfg.Log.LogAttrs(ctx, slog.LevelWarn, "note that a volume is not to be refreshed", slog.String("path", target), slog.String("err", err.Error()))
 	}
 }
 
@@ -360,8 +356,8 @@ func (r *Volumes) lookForSubPaths(target string, v Volume) {
 		return
 	}
 	r.tell(Notice{
-		Pod: v.Pod, Class: ClassName{v.Pod.Namespace, v.Class}, Reason: "SubPathNeverRefreshed",
-		Text: "a container mounts the volume of secretproviderclass " + v.Pod.Namespace + "/" + v.Class + " with subPath and keeps the files of its start: " +
+		Pod: v.Pod, Class: v.className(), Reason: "SubPathNeverRefreshed",
+		Text: "a container mounts the volume of " + v.className().String() + " with subPath and keeps the files of its start: " +
 			"mount the whole volume, or restart the pod when its secrets change",
 	})
 }

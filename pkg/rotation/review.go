@@ -263,13 +263,7 @@ func (r *Volumes) becomeUnready(ctx context.Context, target string, c Condition)
 	k.memory.Ready, k.memory.Changed, k.memory.Recorded = c, c.Since, false
 	m := k.memory
 	r.mu.Unlock()
-	text, err := m.encode()
-	if err == nil {
-		err = r.cfg.Notes.Remember(target, text)
-	}
-	if err != nil {
-		r.cfg.Log.LogAttrs(ctx, slog.LevelWarn, "note that a volume is not fresh", slog.String("path", target), slog.String("err", err.Error()))
-	}
+	r.remember(ctx, target, m, "note that a volume is not fresh")
 	r.records.put(target, m.snapshot(target))
 }
 

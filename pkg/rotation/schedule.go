@@ -10,8 +10,8 @@ import (
 )
 
 const (
-	// jitter is the part of an interval by which a refresh may come earlier or later.
-	jitter = 10 // percent
+	// jitter is how many times an interval is what a refresh may come earlier or later.
+	jitter = 10
 	// spread bounds the time over which a class that changed is refreshed by all nodes.
 	spread = 30 * time.Second
 	// firstBackoff doubles with every failure up to the interval, within these bounds.
@@ -145,7 +145,7 @@ func (s *schedule) put(now time.Time, target string, p plan) {
 		e.fetched = now
 	}
 	if !at.IsZero() && at.Before(now) {
-		at = now.Add(s.offset(e, min(s.period(e)/jitter, spread)))
+		at = now.Add(s.offset(e, s.window(e)))
 	}
 	s.set(e, at, trigger)
 }
@@ -170,6 +170,9 @@ func (s *schedule) period(e *entry) time.Duration {
 	}
 	return s.interval
 }
+
+// window is the time over which what comes due at once is spread.
+func (s *schedule) window(e *entry) time.Duration { return min(s.period(e)/jitter, spread) }
 
 // towardsPhase is how far a refresh at the given time may move to come nearer to the
 // phase of its identity.
@@ -427,7 +430,7 @@ func (s *schedule) change(now time.Time, name ClassName, force bool, outdated fu
 		if c := s.circuit(e); c != nil && c.until.After(now) {
 			c.fails, c.until = 0, now
 		}
-		most := min(s.period(e)/jitter, spread)
+		most := s.window(e)
 		at := now.Add(time.Duration(float64(most) * float64(share) / float64(time.Hour)))
 		trigger := OnChange
 		if force {
@@ -464,7 +467,7 @@ func (s *schedule) answered(now time.Time, providerName string, class ClassName)
 		}
 		at := now
 		if !e.heard {
-			at = now.Add(s.offset(e, min(s.period(e)/jitter, spread)))
+			at = now.Add(s.offset(e, s.window(e)))
 		}
 		e.heard = true
 		s.set(e, at, e.trigger)
@@ -474,6 +477,9 @@ func (s *schedule) answered(now time.Time, providerName string, class ClassName)
 // hear tells volumes that are being refreshed that their provider answers: should one
 // of them fail now, it does so alone.
 func (s *schedule) hear(name circuitName) {
+	if l := s.lanes[name.provider]; l == nil || l.running == 0 {
+		return // as at most first mounts
+	}
 	for _, e := range s.entries {
 		if e.running && e.provider == name.provider && e.class == name.class {
 			e.heard = true

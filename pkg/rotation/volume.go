@@ -29,6 +29,8 @@ type Volume struct {
 	GID int
 }
 
+func (v Volume) className() ClassName { return ClassName{v.Pod.Namespace, v.Class} }
+
 // Class is what a volume needs of its SecretProviderClass.
 type Class struct {
 	UID        string
@@ -42,6 +44,15 @@ type Class struct {
 	// Refresh is the value of the annotation that forces a refresh when it changes.
 	Refresh string
 	Secrets []SecretObject
+}
+
+// secretNames names the Secrets that the class asks for; nil is none.
+func (c Class) secretNames() []string {
+	var names []string
+	for _, s := range c.Secrets {
+		names = append(names, s.Name)
+	}
+	return names
 }
 
 // Generation is a complete content of a volume.

@@ -255,13 +255,19 @@ func (r *Volumes) recorded(ctx context.Context, s Snapshot) {
 		return
 	}
 	k.memory.Recorded, k.memory.Known = true, true
-	text, err := k.memory.encode()
+	m := k.memory
 	r.mu.Unlock()
+	r.remember(ctx, s.Target, m, "note that a volume is recorded")
+}
+
+// remember has a volume remember m. Should that fail, the log says what for.
+func (r *Volumes) remember(ctx context.Context, target string, m memory, what string) {
+	text, err := m.encode()
 	if err == nil {
-		err = r.cfg.Notes.Remember(s.Target, text)
+		err = r.cfg.Notes.Remember(target, text)
 	}
 	if err != nil {
-		r.cfg.Log.LogAttrs(ctx, slog.LevelWarn, "note that a volume is recorded", slog.String("volume", string(s.Volume)), slog.String("err", err.Error()))
+		r.cfg.Log.LogAttrs(ctx, slog.LevelWarn, what, slog.String("volume", string(m.Volume)), slog.String("path", target), slog.String("err", err.Error()))
 	}
 }
 
@@ -370,7 +376,7 @@ func (r *Volumes) republish(v Volume) (mounted bool, err error) {
 	}
 	r.announce(v)
 	m, ok := recall(found)
-	k := &known{volume: v, class: ClassName{v.Pod.Namespace, v.Class}, memory: m, remember: ok}
+	k := &known{volume: v, class: v.className(), memory: m, remember: ok}
 	r.take(v.Target, k)
 	r.resume(v.Target, k)
 	return true, nil
@@ -391,13 +397,13 @@ func (r *Volumes) announce(v Volume) {
 	if len(v.Attributes) == 0 || r.cfg.AllowOverrides {
 		return
 	}
-	r.tell(Notice{Pod: v.Pod, Class: ClassName{v.Pod.Namespace, v.Class}, Reason: "OverrideRefused", Text: r.overrides(v)})
+	r.tell(Notice{Pod: v.Pod, Class: v.className(), Reason: "OverrideRefused", Text: r.overrides(v)})
 }
 
 func (r *Volumes) overrides(v Volume) string {
-	return fmt.Sprintf("volume attributes of the pod must not override parameters of secretproviderclass %s/%s, but %s would: "+
+	return fmt.Sprintf("volume attributes of the pod must not override parameters of %s, but %s would: "+
 		"put them into the class, or start the driver with --allow-attribute-overrides",
-		v.Pod.Namespace, v.Class, strings.Join(slices.Sorted(maps.Keys(v.Attributes)), ", "))
+		v.className(), strings.Join(slices.Sorted(maps.Keys(v.Attributes)), ", "))
 }
 
 // takeTokens is all there is to do while something is done beside a mounted volume.
@@ -419,14 +425,18 @@ func (r *Volumes) publish(ctx context.Context, v Volume) delivery {
 	}
 	defer end()
 	defer r.mounts.enter(mountHold)()
-	name := ClassName{v.Pod.Namespace, v.Class}
+	name := v.className()
 	defer r.use(name)()
 	class, err := r.readClass(ctx, name)
 	if err != nil {
 		return delivery{phase: Classing, err: err}
 	}
 	start := time.Now()
-	resp, err := r.fetch(ctx, v, ask{class: class})
+	a, err := r.ask(class, v)
+	if err != nil {
+		return delivery{class: class, phase: Fetching, err: failedMount(v, err)}
+	}
+	resp, err := r.fetch(ctx, v, a)
 	if err != nil {
 		return delivery{class: class, phase: Fetching, err: failedMount(v, err)}
 	}
@@ -451,13 +461,10 @@ func remembered(v Volume, class Class, resp *provider.Response, start time.Time)
 		Volume: v.ID, Pod: v.Pod, Class: v.Class, ClassUID: class.UID, ClassGeneration: class.Generation, Refresh: class.Refresh,
 		Provider: class.Provider, Interval: class.Interval, Never: class.Never,
 		Versions: resp.Versions, Fetched: start, Changed: start, Expires: resp.Expires,
-		Ready: ready(start),
+		Ready: ready(start), Secrets: class.secretNames(),
 	}
 	if resp.Refresh > 0 {
 		m.Due = start.Add(resp.Refresh)
-	}
-	for _, s := range class.Secrets {
-		m.Secrets = append(m.Secrets, s.Name)
 	}
 	return m
 }
@@ -482,24 +489,27 @@ func (r *Volumes) enqueue(target string) {
 
 // ask is what a provider is asked for.
 type ask struct {
-	class     Class
-	current   []provider.Version
-	notBefore time.Time
+	provider   string
+	parameters map[string]string
+	current    []provider.Version
+	notBefore  time.Time
 }
 
-// fetch asks the provider of a class.
+// ask says what a class has its provider asked for.
+func (r *Volumes) ask(class Class, v Volume) (ask, error) {
+	parameters, err := r.parameters(class, v)
+	return ask{provider: class.Provider, parameters: parameters}, err
+}
+
+// fetch asks a provider.
 func (r *Volumes) fetch(ctx context.Context, v Volume, a ask) (*provider.Response, error) {
-	parameters, err := r.parameters(a.class, v)
-	if err != nil {
-		return nil, err
-	}
 	if v.Verify != nil {
-		if err = v.Verify(ctx); err != nil {
+		if err := v.Verify(ctx); err != nil {
 			return nil, err
 		}
 	}
-	resp, err := r.cfg.Source.Mount(ctx, a.class.Provider, &provider.Request{
-		Volume: v.ID, Pod: v.Pod, Tokens: v.Tokens, Class: v.Class, Parameters: parameters, Secrets: v.Secrets,
+	resp, err := r.cfg.Source.Mount(ctx, a.provider, &provider.Request{
+		Volume: v.ID, Pod: v.Pod, Tokens: v.Tokens, Class: v.Class, Parameters: a.parameters, Secrets: v.Secrets,
 		Mode: fileMode, TargetPath: v.Target, Current: a.current, NotBefore: a.notBefore,
 	})
 	if err == nil && ctx.Err() != nil {
@@ -509,7 +519,7 @@ func (r *Volumes) fetch(ctx context.Context, v Volume, a ask) (*provider.Respons
 }
 
 func (r *Volumes) parameters(class Class, v Volume) (map[string]string, error) {
-	where := ClassName{v.Pod.Namespace, v.Class}.String()
+	where := v.className().String()
 	switch {
 	case class.Provider == "":
 		return nil, provider.Errorf(provider.Invalid, "%s: spec.provider is not set", where)
