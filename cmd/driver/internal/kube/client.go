@@ -45,16 +45,25 @@ type Config struct {
 	UserAgent        string
 }
 
-// New returns the Cluster of a node. It makes no request.
-func New(cfg Config) (*Cluster, error) {
+// api is how the API server is reached, and the kinds that are used there.
+func (cfg Config) api() (*rest.Config, *runtime.Scheme, error) {
 	config := rest.CopyConfig(cfg.API)
 	config.UserAgent = cfg.UserAgent
 	config.QPS = -1 // the API server knows better: its priority and fairness
 	scheme := runtime.NewScheme()
 	for _, add := range []func(*runtime.Scheme) error{v1.AddToScheme, storagev1.AddToScheme, corev1.AddToScheme} {
 		if err := add(scheme); err != nil {
-			return nil, fmt.Errorf("make scheme: %w", err)
+			return nil, nil, fmt.Errorf("make scheme: %w", err)
 		}
+	}
+	return config, scheme, nil
+}
+
+// New returns the Cluster of a node. It makes no request.
+func New(cfg Config) (*Cluster, error) {
+	config, scheme, err := cfg.api()
+	if err != nil {
+		return nil, err
 	}
 	c, err := client.NewWithWatch(config, client.Options{Scheme: scheme, Mapper: mapper()})
 	if err != nil {

@@ -16,7 +16,6 @@ import (
 	"k8s.io/client-go/rest"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
-	v1 "github.com/strongroom/strongroom/api/v1"
 	"github.com/strongroom/strongroom/cmd/driver/internal/secretdata"
 	"github.com/strongroom/strongroom/pkg/rotation"
 	"github.com/strongroom/strongroom/provider"
@@ -60,14 +59,9 @@ var _ rotation.Secrets = (*Secrets)(nil)
 
 // NewSecrets returns the Secrets of a node. It makes no request.
 func NewSecrets(cfg Config) (*Secrets, error) {
-	config := rest.CopyConfig(cfg.API)
-	config.UserAgent = cfg.UserAgent
-	config.QPS = -1 // as New
-	scheme := runtime.NewScheme()
-	for _, add := range []func(*runtime.Scheme) error{v1.AddToScheme, corev1.AddToScheme} {
-		if err := add(scheme); err != nil {
-			return nil, fmt.Errorf("make scheme: %w", err)
-		}
+	config, scheme, err := cfg.api()
+	if err != nil {
+		return nil, err
 	}
 	http, err := rest.HTTPClientFor(config)
 	if err != nil {
