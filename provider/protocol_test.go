@@ -117,7 +117,7 @@ func fullRequest() *provider.Request {
 		Pod: provider.Pod{Name: "web-0", Namespace: "shop", UID: "u-1", ServiceAccount: "web"}, Class: "db", Mode: 0o644,
 		Tokens:  provider.Tokens{"vault": {Value: "vault-" + canary}, "azure": {Value: "azure-" + canary}},
 		Current: []provider.Version{{ID: "a", Version: "0"}},
-		Volume:  "csi-1", NotBefore: time.Unix(1700000000, 0), TargetPath: "/pods/u-1/volumes/kubernetes.io~csi/v/mount",
+		Volume:  "csi-1", Tells: true, NotBefore: time.Unix(1700000000, 0), TargetPath: "/pods/u-1/volumes/kubernetes.io~csi/v/mount",
 	}
 }
 

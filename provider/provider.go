@@ -56,6 +56,9 @@ type Request struct {
 	// Volume is the CSI volume id; empty if the driver did not tell and it cannot be
 	// known. It is what an [Unmounter] hears of later.
 	Volume VolumeID
+	// Tells says that the driver tells an [Unmounter] when the volume is gone; the
+	// upstream driver does not.
+	Tells bool
 	// Current lists the versions in the volume now. It is empty at a first mount,
 	// and for providers that are no [VersionUser].
 	Current []Version

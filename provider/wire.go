@@ -165,6 +165,7 @@ func decodeRequest(wire *v1alpha1.MountRequest) (*Request, error) {
 		Pod: pod, Tokens: tokens, Class: class,
 		Parameters: parameters(attributes), Secrets: asSecrets(secrets),
 		Volume:  volumeID(wire),
+		Tells:   wire.GetVolumeId() != "",
 		Current: decodeVersions(wire.GetCurrentObjectVersion()),
 		Mode:    mode, NotBefore: asTime(wire.GetNotBefore()), TargetPath: wire.GetTargetPath(),
 	}, nil
