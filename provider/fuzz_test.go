@@ -140,6 +140,9 @@ func checkDecoded(t *testing.T, resp *Response) {
 	if _, err := resp.Expires.MarshalText(); err != nil {
 		t.Errorf("expires %v: %v", resp.Expires, err)
 	}
+	if _, err := resp.Stale.MarshalText(); err != nil {
+		t.Errorf("stale %v: %v", resp.Stale, err)
+	}
 	back, err := encodeResponse(resp, 0)
 	if err != nil {
 		t.Fatal(err)

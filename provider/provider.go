@@ -90,6 +90,10 @@ type Response struct {
 	Expires time.Time
 	// Empty says that a response without files is meant: the volume has none.
 	Empty bool
+	// Stale, when set, says that the store did not answer, and when what stands in for
+	// its answer was read: the oldest time, if the files are of several. The driver
+	// delivers the files as any others, and reports it.
+	Stale time.Time
 }
 
 // VolumeID is the CSI volume id of an inline volume.
@@ -97,13 +101,21 @@ type VolumeID string
 
 // The interfaces that follow are optional powers of a Provider, found by type
 // assertion. The provider announces them to the driver; under the upstream driver,
-// which does not ask, it gets all tokens, no versions and no Unmounted.
+// which does not ask, it gets all tokens, no versions and no Unmounted. A Provider
+// that is a [prometheus.Collector] has its metrics shown at /metrics among the others.
 
 // Unmounter learns that a volume is gone, in order to hand back a lease. It is best
 // effort: a call can be lost, or come twice, or for a volume that this process never
 // mounted.
 type Unmounter interface {
 	Unmounted(ctx context.Context, v VolumeID)
+}
+
+// Closer ends what a provider has open at its store. [Serve] calls it once, when the
+// last call has ended, also when serving failed; a call that goes on although its
+// context has ended is not waited for. ctx ends after 10 seconds.
+type Closer interface {
+	Close(ctx context.Context)
 }
 
 // Audiencer names the audiences whose tokens the provider wants in

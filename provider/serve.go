@@ -24,10 +24,16 @@ import (
 	"github.com/strongroom/strongroom/provider/volumes/v1"
 )
 
-// stopGrace bounds the wait for calls under way when the process is told to stop.
-const stopGrace = 10 * time.Second
+// The bounds of a stop. Together they are below the 30 seconds after which kubelet
+// kills a pod.
+const (
+	stopGrace  = 10 * time.Second // for calls under way
+	cutGrace   = 2 * time.Second  // for calls to notice that they were cut off
+	closeGrace = 10 * time.Second // for a Closer
+)
 
-// Serve runs a provider until ctx ends. Calls under way then get 10 seconds.
+// Serve runs a provider until ctx ends. Calls under way then get 10 seconds, and
+// after them a [Closer] as much.
 func Serve(ctx context.Context, cfg Config) error {
 	if err := cfg.check(); err != nil {
 		return err
@@ -37,7 +43,11 @@ func Serve(ctx context.Context, cfg Config) error {
 	if err != nil {
 		return fmt.Errorf("open provider %s: %w", cfg.Name, err)
 	}
-	registry, observe := newMetrics(cfg.Name)
+	defer closeProvider(ctx, p)
+	registry, observe, err := newMetrics(cfg.Name, p)
+	if err != nil {
+		return err
+	}
 	s := &server{name: cfg.Name, version: BuildVersion(), provider: p, log: cfg.Log, observe: observe}
 	socket, err := listen(ctx, cfg.Endpoint, cfg.SocketGID)
 	if err != nil {
@@ -58,6 +68,16 @@ func Serve(ctx context.Context, cfg Config) error {
 	return group.Wait()
 }
 
+func closeProvider(ctx context.Context, p Provider) {
+	closer, ok := p.(Closer)
+	if !ok {
+		return
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), closeGrace)
+	defer cancel()
+	closer.Close(ctx)
+}
+
 func (s *server) serve(ctx context.Context, socket net.Listener) error {
 	g := grpc.NewServer(grpc.ChainUnaryInterceptor(guard(s.log)))
 	v1alpha1.RegisterCSIDriverProviderServer(g, s)
@@ -65,22 +85,40 @@ func (s *server) serve(ctx context.Context, socket net.Listener) error {
 		volumes.RegisterVolumesServer(g, &volumesServer{provider: p, log: s.log})
 	}
 	grpc_health_v1.RegisterHealthServer(g, health.NewServer())
-	stopped := context.AfterFunc(ctx, func() { stopWithin(g, stopGrace) })
-	defer stopped()
-	if err := g.Serve(socket); err != nil && ctx.Err() == nil {
+	served := make(chan error, 1)
+	go func() { served <- g.Serve(socket) }()
+	select {
+	case err := <-served:
+		stopWithin(g, stopGrace)
 		return fmt.Errorf("serve %s: %w", socket.Addr(), err)
+	case <-ctx.Done():
+		stopWithin(g, stopGrace)
+		_ = <-served // it was told to stop
+		return nil
 	}
-	return nil
 }
 
-// stopWithin lets calls finish for a while, then cuts them off.
+// stopWithin lets calls finish for a while, then cuts them off. It returns when the
+// last one has ended, unless one goes on although it was cut off.
 func stopWithin(g *grpc.Server, grace time.Duration) {
-	timer := time.AfterFunc(grace, g.Stop)
-	defer timer.Stop()
-	g.GracefulStop()
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		g.GracefulStop()
+	}()
+	select {
+	case <-ended:
+		return
+	case <-time.After(grace):
+	}
+	g.Stop()
+	select {
+	case <-ended:
+	case <-time.After(cutGrace):
+	}
 }
 
-func newMetrics(name string) (*prometheus.Registry, func(string, time.Duration)) {
+func newMetrics(name string, p Provider) (*prometheus.Registry, func(string, time.Duration), error) {
 	registry := prometheus.NewRegistry()
 	took := prometheus.NewHistogramVec(prometheus.HistogramOpts{
 		Name:        "strongroom_provider_mount_duration_seconds",
@@ -89,7 +127,12 @@ func newMetrics(name string) (*prometheus.Registry, func(string, time.Duration))
 		Buckets:     prometheus.ExponentialBuckets(0.001, 4, 9), // 1 ms to 65 s
 	}, []string{"kind"})
 	registry.MustRegister(took, collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
-	return registry, func(kind string, d time.Duration) { took.WithLabelValues(kind).Observe(d.Seconds()) }
+	if own, ok := p.(prometheus.Collector); ok {
+		if err := registry.Register(own); err != nil {
+			return nil, nil, fmt.Errorf("register the metrics of provider %s: %w", name, err)
+		}
+	}
+	return registry, func(kind string, d time.Duration) { took.WithLabelValues(kind).Observe(d.Seconds()) }, nil
 }
 
 // pages returns what to serve at which address.

@@ -321,15 +321,7 @@ func checkMode(path string, want fs.FileMode) error {
 
 func TestHealthAndMetrics(t *testing.T) {
 	t.Parallel()
-	l, err := (&net.ListenConfig{}).Listen(context.Background(), "tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	addr := l.Addr().String()
-	if err := l.Close(); err != nil {
-		t.Fatal(err)
-	}
-	dir := t.TempDir()
+	addr, dir := freeAddr(t), t.TempDir()
 	serve(t, dir, answer("1"), func(c *provider.Config) { c.HealthAddr = addr })
 	if _, err := ask(client(t, dir), "acme"); err != nil {
 		t.Fatal(err)
@@ -344,6 +336,19 @@ func TestHealthAndMetrics(t *testing.T) {
 	if err := get("http://"+addr+"/health/ready", ""); err == nil {
 		t.Error("ready although the socket is gone")
 	}
+}
+
+// freeAddr is an address that nobody listens at.
+func freeAddr(t *testing.T) string {
+	t.Helper()
+	l, err := (&net.ListenConfig{}).Listen(context.Background(), "tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := l.Close(); err != nil {
+		t.Fatal(err)
+	}
+	return l.Addr().String()
 }
 
 func get(url, want string) error {

@@ -295,6 +295,9 @@ func encodeResponse(resp *Response, mode fs.FileMode) (*v1alpha1.MountResponse, 
 	if !resp.Expires.IsZero() {
 		wire.ExpiresAt = timestamppb.New(resp.Expires)
 	}
+	if !resp.Stale.IsZero() {
+		wire.Stale = timestamppb.New(resp.Stale)
+	}
 	return wire, nil
 }
 
@@ -306,7 +309,13 @@ func decodeResponse(wire *v1alpha1.MountResponse) (*Response, error) {
 	if err := wire.GetExpiresAt().CheckValid(); wire.GetExpiresAt() != nil && err != nil {
 		return nil, Errorf(Invalid, "the provider answered with an impossible time of expiry: %w", err)
 	}
-	resp := &Response{Versions: decodeVersions(wire.GetObjectVersion()), Empty: wire.GetEmpty(), Expires: asTime(wire.GetExpiresAt())}
+	if err := wire.GetStale().CheckValid(); wire.GetStale() != nil && err != nil {
+		return nil, Errorf(Invalid, "the provider answered with an impossible time of its last read: %w", err)
+	}
+	resp := &Response{
+		Versions: decodeVersions(wire.GetObjectVersion()), Empty: wire.GetEmpty(),
+		Expires: asTime(wire.GetExpiresAt()), Stale: asTime(wire.GetStale()),
+	}
 	if after := wire.GetRefreshAfter(); after != nil {
 		resp.Refresh = max(0, after.AsDuration())
 	}

@@ -10,6 +10,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/durationpb"
+	"google.golang.org/protobuf/types/known/timestamppb"
 
 	"github.com/strongroom/strongroom/provider/v1alpha1"
 )
@@ -171,6 +172,11 @@ func TestResponses(t *testing.T) {
 				Versions: []Version{{"a", "2"}, {"b", "3"}}, // sorted, the last of equal ids
 			},
 		},
+		"stale": {
+			wire: &v1alpha1.MountResponse{Empty: true, Stale: timestamppb.New(time.Unix(1700000000, 0))},
+			want: &Response{Empty: true, Versions: []Version{}, Stale: time.Unix(1700000000, 0).UTC()},
+		},
+		"impossible stale":   {wire: &v1alpha1.MountResponse{Empty: true, Stale: &timestamppb.Timestamp{Nanos: -1}}, err: "impossible time of its last read"},
 		"empty and meant":    {wire: &v1alpha1.MountResponse{Empty: true}, want: &Response{Empty: true, Versions: []Version{}}},
 		"error code":         {wire: &v1alpha1.MountResponse{ObjectVersion: versions, Files: file, Error: &v1alpha1.Error{Code: "Oops"}}, err: "error code \"Oops\""},
 		"error without code": {wire: &v1alpha1.MountResponse{Empty: true, Error: &v1alpha1.Error{}}, want: &Response{Empty: true, Versions: []Version{}}},

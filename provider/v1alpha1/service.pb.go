@@ -263,7 +263,10 @@ type MountResponse struct {
 	// When the content stops being valid.
 	ExpiresAt *timestamppb.Timestamp `protobuf:"bytes,1001,opt,name=expires_at,json=expiresAt,proto3" json:"expires_at,omitempty"`
 	// Without files: the volume is meant to be empty.
-	Empty         bool `protobuf:"varint,1002,opt,name=empty,proto3" json:"empty,omitempty"`
+	Empty bool `protobuf:"varint,1002,opt,name=empty,proto3" json:"empty,omitempty"`
+	// When set, the store did not answer: this is when what stands in for its answer
+	// was read.
+	Stale         *timestamppb.Timestamp `protobuf:"bytes,1003,opt,name=stale,proto3" json:"stale,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -338,6 +341,13 @@ func (x *MountResponse) GetEmpty() bool {
 		return x.Empty
 	}
 	return false
+}
+
+func (x *MountResponse) GetStale() *timestamppb.Timestamp {
+	if x != nil {
+		return x.Stale
+	}
+	return nil
 }
 
 type File struct {
@@ -524,7 +534,7 @@ const file_provider_v1alpha1_service_proto_rawDesc = "" +
 	"\x16current_object_version\x18\x05 \x03(\v2\x17.v1alpha1.ObjectVersionR\x14currentObjectVersion\x12:\n" +
 	"\n" +
 	"not_before\x18\xe8\a \x01(\v2\x1a.google.protobuf.TimestampR\tnotBefore\x12\x1c\n" +
-	"\tvolume_id\x18\xe9\a \x01(\tR\bvolumeId\"\xb0\x02\n" +
+	"\tvolume_id\x18\xe9\a \x01(\tR\bvolumeId\"\xe3\x02\n" +
 	"\rMountResponse\x12>\n" +
 	"\x0eobject_version\x18\x01 \x03(\v2\x17.v1alpha1.ObjectVersionR\robjectVersion\x12%\n" +
 	"\x05error\x18\x02 \x01(\v2\x0f.v1alpha1.ErrorR\x05error\x12$\n" +
@@ -532,7 +542,8 @@ const file_provider_v1alpha1_service_proto_rawDesc = "" +
 	"\rrefresh_after\x18\xe8\a \x01(\v2\x19.google.protobuf.DurationR\frefreshAfter\x12:\n" +
 	"\n" +
 	"expires_at\x18\xe9\a \x01(\v2\x1a.google.protobuf.TimestampR\texpiresAt\x12\x15\n" +
-	"\x05empty\x18\xea\a \x01(\bR\x05empty\"J\n" +
+	"\x05empty\x18\xea\a \x01(\bR\x05empty\x121\n" +
+	"\x05stale\x18\xeb\a \x01(\v2\x1a.google.protobuf.TimestampR\x05stale\"J\n" +
 	"\x04File\x12\x12\n" +
 	"\x04path\x18\x01 \x01(\tR\x04path\x12\x12\n" +
 	"\x04mode\x18\x02 \x01(\x05R\x04mode\x12\x1a\n" +
@@ -571,22 +582,23 @@ var file_provider_v1alpha1_service_proto_goTypes = []any{
 	(*durationpb.Duration)(nil),   // 8: google.protobuf.Duration
 }
 var file_provider_v1alpha1_service_proto_depIdxs = []int32{
-	5, // 0: v1alpha1.MountRequest.current_object_version:type_name -> v1alpha1.ObjectVersion
-	7, // 1: v1alpha1.MountRequest.not_before:type_name -> google.protobuf.Timestamp
-	5, // 2: v1alpha1.MountResponse.object_version:type_name -> v1alpha1.ObjectVersion
-	6, // 3: v1alpha1.MountResponse.error:type_name -> v1alpha1.Error
-	4, // 4: v1alpha1.MountResponse.files:type_name -> v1alpha1.File
-	8, // 5: v1alpha1.MountResponse.refresh_after:type_name -> google.protobuf.Duration
-	7, // 6: v1alpha1.MountResponse.expires_at:type_name -> google.protobuf.Timestamp
-	0, // 7: v1alpha1.CSIDriverProvider.Version:input_type -> v1alpha1.VersionRequest
-	2, // 8: v1alpha1.CSIDriverProvider.Mount:input_type -> v1alpha1.MountRequest
-	1, // 9: v1alpha1.CSIDriverProvider.Version:output_type -> v1alpha1.VersionResponse
-	3, // 10: v1alpha1.CSIDriverProvider.Mount:output_type -> v1alpha1.MountResponse
-	9, // [9:11] is the sub-list for method output_type
-	7, // [7:9] is the sub-list for method input_type
-	7, // [7:7] is the sub-list for extension type_name
-	7, // [7:7] is the sub-list for extension extendee
-	0, // [0:7] is the sub-list for field type_name
+	5,  // 0: v1alpha1.MountRequest.current_object_version:type_name -> v1alpha1.ObjectVersion
+	7,  // 1: v1alpha1.MountRequest.not_before:type_name -> google.protobuf.Timestamp
+	5,  // 2: v1alpha1.MountResponse.object_version:type_name -> v1alpha1.ObjectVersion
+	6,  // 3: v1alpha1.MountResponse.error:type_name -> v1alpha1.Error
+	4,  // 4: v1alpha1.MountResponse.files:type_name -> v1alpha1.File
+	8,  // 5: v1alpha1.MountResponse.refresh_after:type_name -> google.protobuf.Duration
+	7,  // 6: v1alpha1.MountResponse.expires_at:type_name -> google.protobuf.Timestamp
+	7,  // 7: v1alpha1.MountResponse.stale:type_name -> google.protobuf.Timestamp
+	0,  // 8: v1alpha1.CSIDriverProvider.Version:input_type -> v1alpha1.VersionRequest
+	2,  // 9: v1alpha1.CSIDriverProvider.Mount:input_type -> v1alpha1.MountRequest
+	1,  // 10: v1alpha1.CSIDriverProvider.Version:output_type -> v1alpha1.VersionResponse
+	3,  // 11: v1alpha1.CSIDriverProvider.Mount:output_type -> v1alpha1.MountResponse
+	10, // [10:12] is the sub-list for method output_type
+	8,  // [8:10] is the sub-list for method input_type
+	8,  // [8:8] is the sub-list for extension type_name
+	8,  // [8:8] is the sub-list for extension extendee
+	0,  // [0:8] is the sub-list for field type_name
 }
 
 func init() { file_provider_v1alpha1_service_proto_init() }
