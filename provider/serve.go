@@ -93,7 +93,7 @@ func (s *server) serve(ctx context.Context, socket net.Listener) error {
 		return fmt.Errorf("serve %s: %w", socket.Addr(), err)
 	case <-ctx.Done():
 		stopWithin(g, stopGrace)
-		_ = <-served // it was told to stop
+		<-served //nolint:errcheck // it was told to stop
 		return nil
 	}
 }
