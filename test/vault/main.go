@@ -15,17 +15,17 @@ import (
 
 const usage = `usage: vault COMMAND [flags]
 
-  build     make Vault and its plugin, if they are not cached
-  up        bring Vault up, initialised, unsealed and configured
+  build     make Vault and its plugins, if they are not cached
+  up        bring Vault and a PostgreSQL up, initialised, unsealed and configured
               --listen HOST[:PORT]  an address of this machine that pods reach
                                     (default $VAULT_LISTEN, or the test cluster's)
-  restart   stop, start and unseal
+  restart   stop, start and unseal Vault
   seal      seal
   unseal    unseal
   status    print the address and the state; exit code 1 unless it is unsealed
   down      stop and remove every trace
 
-Vault lives in the folder vault of $STRONGROOM_RUN (default ` + folder.Default + `).
+Both live in the folder vault of $STRONGROOM_RUN (default ` + folder.Default + `).
 It accepts the service accounts of $KUBECONFIG, or else of the test cluster.
 `
 

@@ -90,8 +90,15 @@ func (t *tool) status(ctx context.Context, _ []string) error {
 	if err != nil {
 		return fmt.Errorf("ask Vault for its state: %w", err)
 	}
-	fmt.Printf("address     %s\nCA          %s\nshell       . %s\naudit log   %s\nversion     %s\nsealed      %v\n",
-		s.URL(), s.CA(), s.Env(), s.Audit(), h.Version, h.Sealed)
+	db, err := s.Database()
+	if err != nil {
+		return err
+	}
+	fmt.Printf("address     %s\nCA          %s\nshell       . %s\naudit log   %s\nversion     %s\nsealed      %v\nPostgreSQL  %s\n",
+		s.URL(), s.CA(), s.Env(), s.Audit(), h.Version, h.Sealed, db.Listen)
+	if !db.Running() {
+		return errors.New("PostgreSQL has stopped, see " + db.Log())
+	}
 	if h.Sealed {
 		return errors.New("it is sealed")
 	}
@@ -104,7 +111,7 @@ func (t *tool) down(ctx context.Context, _ []string) error {
 
 func (t *tool) remove(ctx context.Context) error {
 	s := server.Server{Run: t.run}
-	if err := s.Stop(ctx); err != nil {
+	if err := s.End(ctx); err != nil {
 		return err
 	}
 	return s.Remove()

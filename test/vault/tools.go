@@ -33,7 +33,8 @@ func kubectl(cache *build.Cache) (string, error) {
 
 // binaries builds Vault with its minimal set of engines. The module's go.mod
 // lacks what optional plugins need, so the go command may complete it: it
-// works on a copy.
+// works on a copy. The plugins are programs of their own: Vault stays as it is
+// when one is added.
 func (t *tool) binaries(ctx context.Context) (*build.Cache, error) {
 	cache, err := build.Open(t.log)
 	if err != nil {
@@ -41,8 +42,15 @@ func (t *tool) binaries(ctx context.Context) (*build.Cache, error) {
 	}
 	return cache, cache.Need(ctx,
 		build.Set{
-			Name: "vault-plugin", Module: "vault/plugin", Binaries: []string{setup.Plugin},
+			Name: "vault-plugin", Module: "vault/plugin", Binaries: []string{setup.AuthPlugin},
 			Args: []string{"install", "-trimpath", "-ldflags", "-s -w", "tool"},
+		},
+		build.Set{
+			Name: "vault-postgresql", Module: "vault/server", Binaries: []string{setup.DatabasePlugin},
+			Args: []string{
+				"build", "-mod=mod", "-trimpath", "-ldflags", "-s -w", "-o", "@BIN/" + setup.DatabasePlugin,
+				"github.com/hashicorp/vault/plugins/database/postgresql/postgresql-database-plugin",
+			},
 		},
 		build.Set{
 			Name: "vault", Module: "vault/server", Binaries: []string{"vault"},

@@ -14,6 +14,7 @@ import (
 	"github.com/strongroom/strongroom/test/internal/ground/step"
 	"github.com/strongroom/strongroom/test/internal/plan"
 	"github.com/strongroom/strongroom/test/vault/internal/api"
+	"github.com/strongroom/strongroom/test/vault/internal/postgres"
 	"github.com/strongroom/strongroom/test/vault/internal/reviewer"
 	"github.com/strongroom/strongroom/test/vault/internal/server"
 	"github.com/strongroom/strongroom/test/vault/internal/setup"
@@ -109,7 +110,8 @@ func (t *tool) choose(ctx context.Context, listen string) (server.Server, review
 		return s, kube, err
 	}
 	s = server.Server{Run: t.run, Listen: listen, Binary: cache.Bin("vault"), Plugins: bin}
-	return s, kube, nil
+	s.Postgres, err = postgres.Need(ctx, t.log)
+	return s, kube, err
 }
 
 func (t *tool) bring(ctx context.Context, s server.Server, kube reviewer.Cluster) error {
@@ -120,10 +122,15 @@ func (t *tool) bring(ctx context.Context, s server.Server, kube reviewer.Cluster
 	if err != nil {
 		return err
 	}
+	db, err := s.Database()
+	if err != nil {
+		return err
+	}
 	for _, step := range []struct {
 		name string
 		do   func() error
 	}{
+		{"start PostgreSQL", func() error { return db.Start(ctx) }},
 		{"start Vault", func() error {
 			return c.Await(ctx, "there", func(api.Health) bool { return true })
 		}},
@@ -131,12 +138,13 @@ func (t *tool) bring(ctx context.Context, s server.Server, kube reviewer.Cluster
 		{"set up audit log and engines", func() error {
 			return errors.Join(setup.Audit(ctx, c, s.Audit()), setup.Engines(ctx, c))
 		}},
-		{"set up Kubernetes auth", func() error {
+		{"set up the database engine", func() error { return connectDatabase(ctx, c, s) }},
+		{"set up auth methods", func() error {
 			a, err := kube.Access(ctx)
 			if err != nil {
 				return err
 			}
-			return setup.Auth(ctx, c, s.Plugins, a)
+			return errors.Join(setup.Kubernetes(ctx, c, s.Plugins, a), setup.Auth(ctx, c, a))
 		}},
 	} {
 		if err := t.log.Do(step.name, step.do); err != nil {
@@ -174,10 +182,33 @@ func (t *tool) open(ctx context.Context, c *api.Client, s server.Server) error {
 	if err != nil {
 		return err
 	}
-	if err := setup.Unseal(ctx, c, k); err != nil {
+	if err = setup.Unseal(ctx, c, k); err != nil {
 		return err
 	}
 	c.Token = k.Root
-	text := fmt.Sprintf("export VAULT_ADDR=%s\nexport VAULT_CACERT=%s\nexport VAULT_TOKEN=%s\n", s.URL(), s.CA(), k.Root)
+	db, err := s.Database()
+	if err != nil {
+		return err
+	}
+	text, err := db.Env()
+	if err != nil {
+		return err
+	}
+	text = fmt.Sprintf("export VAULT_ADDR=%s\nexport VAULT_CACERT=%s\nexport VAULT_TOKEN=%s\n", s.URL(), s.CA(), k.Root) + text
 	return os.WriteFile(s.Env(), []byte(text), 0o600)
+}
+
+// connectDatabase lets Vault make users in PostgreSQL.
+func connectDatabase(ctx context.Context, c *api.Client, s server.Server) error {
+	db, err := s.Database()
+	if err != nil {
+		return err
+	}
+	password, err := db.Password()
+	if err != nil {
+		return err
+	}
+	return setup.Database(ctx, c, setup.Connection{
+		Plugins: s.Plugins, URL: db.URL(), User: postgres.Admin, Password: password,
+	})
 }

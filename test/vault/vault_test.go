@@ -7,6 +7,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -14,6 +15,8 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+
+	"github.com/jackc/pgx/v5/pgconn"
 
 	"github.com/strongroom/strongroom/test/internal/ground/folder"
 	"github.com/strongroom/strongroom/test/internal/ground/process"
@@ -113,6 +116,8 @@ func TestLife(t *testing.T) {
 	g.put("secret/data/db", map[string]any{"data": map[string]string{"pw": "hello"}})
 	g.put("kv/db", map[string]string{"pw": "hello"})
 	g.login()
+	g.engines()
+	user := g.credentials()
 	g.must("vault", "up")
 	g.keeps("a second up")
 	g.must("vault", "seal")
@@ -123,11 +128,19 @@ func TestLife(t *testing.T) {
 	g.keeps("unseal")
 	g.must("vault", "restart")
 	g.keeps("restart")
-	g.kill()
+	g.sameDatabase(user)
+	g.kill("vault")
 	g.must("vault", "up")
 	g.must("vault", "status")
 	g.keeps("kill")
 	g.login()
+	g.kill("postgres")
+	if err := g.command("vault", "status").Run(); err == nil {
+		t.Error("status does not miss PostgreSQL")
+	}
+	g.must("vault", "up")
+	g.sameDatabase(user)
+	g.credentials()
 	g.must("vault", "down")
 	g.gone()
 	g.must("vault", "up")
@@ -135,11 +148,15 @@ func TestLife(t *testing.T) {
 	g.gone()
 }
 
-// login logs in with a real token of a service account.
+// login logs in with a real token of a service account, in two ways.
 func (g *ground) login() {
 	g.Helper()
 	g.put("auth/kubernetes/role/app", map[string]string{
 		"bound_service_account_names": "default", "bound_service_account_namespaces": "default", "audience": "vault",
+	})
+	g.put("auth/jwt/role/app", map[string]string{
+		"role_type": "jwt", "bound_audiences": "vault", "user_claim": "sub",
+		"bound_subject": "system:serviceaccount:default:default",
 	})
 	c, err := plan.Load(g.run)
 	if err != nil {
@@ -150,20 +167,94 @@ func (g *ground) login() {
 	if err != nil {
 		g.Fatalf("create a token: %v", err)
 	}
-	g.put("auth/kubernetes/login", map[string]string{"role": "app", "jwt": strings.TrimSpace(string(token))})
+	for _, method := range []string{"kubernetes", "jwt"} {
+		g.put("auth/"+method+"/login", map[string]string{"role": "app", "jwt": strings.TrimSpace(string(token))})
+	}
 }
 
-// kill kills the server, but not its plugin.
-func (g *ground) kill() {
+// engines uses what needs no role of its own elsewhere.
+func (g *ground) engines() {
+	g.Helper()
+	g.put("auth/approle/role/app", map[string]string{"bind_secret_id": "true"})
+	g.put("auth/cert/config", map[string]bool{"disable_binding": false})
+	g.put("transit/encrypt/app", map[string]string{"plaintext": "aGVsbG8="})
+	g.put("pki/roles/app", map[string]any{"allow_any_name": true, "ttl": "1m"})
+	g.put("pki/issue/app", map[string]string{"common_name": "app.example.test"})
+}
+
+// credentials are new ones for PostgreSQL, which log in. It returns the user.
+func (g *ground) credentials() string {
+	g.Helper()
+	g.put("database/roles/app", map[string]any{
+		"db_name": "postgres", "default_ttl": "1h",
+		"creation_statements": `CREATE ROLE "{{name}}" WITH LOGIN PASSWORD '{{password}}' VALID UNTIL '{{expiration}}'`,
+	})
+	var got struct {
+		Data struct{ Username, Password string }
+	}
+	if err := g.open().Get(g.Context(), "database/creds/app", &got); err != nil {
+		g.Fatal(err)
+	}
+	config := g.database()
+	config.User, config.Password = got.Data.Username, got.Data.Password
+	if names := g.query(config, "select current_user"); names != got.Data.Username {
+		g.Errorf("logged in as %q, want %q", names, got.Data.Username)
+	}
+	return got.Data.Username
+}
+
+// sameDatabase checks that a user is still there.
+func (g *ground) sameDatabase(user string) {
+	g.Helper()
+	if got := g.query(g.database(), "select usename from pg_user where usename = '"+user+"'"); got != user {
+		g.Errorf("the user %s is %q now", user, got)
+	}
+}
+
+// database is how the superuser logs in, as the env file tells a shell.
+func (g *ground) database() *pgconn.Config {
+	g.Helper()
+	out, err := exec.CommandContext(g.Context(), "sh", "-c",
+		". "+g.run.Path("vault", "env")+`; echo "host=$PGHOST port=$PGPORT user=$PGUSER password=$PGPASSWORD dbname=$PGDATABASE sslmode=$PGSSLMODE"`).Output()
+	if err != nil {
+		g.Fatal(err)
+	}
+	config, err := pgconn.ParseConfig(strings.TrimSpace(string(out)))
+	if err != nil {
+		g.Fatal(err)
+	}
+	return config
+}
+
+// query returns the first field of the first row.
+func (g *ground) query(config *pgconn.Config, text string) string {
+	g.Helper()
+	c, err := pgconn.ConnectConfig(g.Context(), config)
+	if err != nil {
+		g.Fatal(err)
+	}
+	defer func() { _ = c.Close(g.Context()) }()
+	results, err := c.Exec(g.Context(), text).ReadAll()
+	if err != nil {
+		g.Fatal(err)
+	}
+	if len(results) == 0 || len(results[0].Rows) == 0 {
+		return ""
+	}
+	return string(results[0].Rows[0][0])
+}
+
+// kill kills a program of Vault, but not those it has started.
+func (g *ground) kill(program string) {
 	g.Helper()
 	pids, err := process.Find(g.run.Path("vault"))
-	if err != nil || len(pids) < 2 {
-		g.Fatalf("processes of Vault: %v, %v, want the server and its plugin", pids, err)
+	if err != nil || len(pids) < 3 {
+		g.Fatalf("processes of Vault: %v, %v, want Vault, a plugin and PostgreSQL", pids, err)
 	}
 	for _, pid := range pids {
 		exe, err := os.Readlink(filepath.Join("/proc", strconv.Itoa(pid), "exe"))
-		if err == nil && filepath.Base(exe) == "vault" {
-			if err := syscall.Kill(pid, syscall.SIGKILL); err != nil {
+		if err == nil && filepath.Base(exe) == program {
+			if err := syscall.Kill(pid, syscall.SIGKILL); err != nil && !errors.Is(err, syscall.ESRCH) {
 				g.Fatal(err)
 			}
 		}

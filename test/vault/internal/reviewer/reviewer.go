@@ -35,6 +35,13 @@ kind: ClusterRoleBinding
 metadata: {name: vault-reviewer}
 roleRef: {apiGroup: rbac.authorization.k8s.io, kind: ClusterRole, name: "system:auth-delegator"}
 subjects: [{kind: ServiceAccount, name: vault, namespace: vault-reviewer}]
+---
+# JWT auth fetches the public keys of service accounts, and it cannot log in for that.
+apiVersion: rbac.authorization.k8s.io/v1
+kind: ClusterRoleBinding
+metadata: {name: vault-issuer-discovery}
+roleRef: {apiGroup: rbac.authorization.k8s.io, kind: ClusterRole, name: "system:service-account-issuer-discovery"}
+subjects: [{apiGroup: rbac.authorization.k8s.io, kind: Group, name: "system:unauthenticated"}]
 `
 
 // Cluster is the cluster whose tokens Vault shall accept.

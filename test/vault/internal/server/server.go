@@ -9,12 +9,16 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
+	"strconv"
 	"strings"
+	"syscall"
 	"time"
 
 	"github.com/strongroom/strongroom/test/internal/ground/folder"
 	"github.com/strongroom/strongroom/test/internal/ground/pki"
 	"github.com/strongroom/strongroom/test/internal/ground/process"
+	"github.com/strongroom/strongroom/test/vault/internal/postgres"
 )
 
 // Port is where Vault listens if nothing else is said.
@@ -27,6 +31,8 @@ type Server struct {
 	Binary string        `json:"binary"`
 	// Plugins is the folder of the external plugins.
 	Plugins string `json:"plugins"`
+	// Postgres is the folder of PostgreSQL's programs.
+	Postgres string `json:"postgres"`
 }
 
 // URL is the address of the server.
@@ -43,6 +49,19 @@ func (s Server) Audit() string { return s.Run.Path("audit.log") }
 
 // Env is the file that a shell sources.
 func (s Server) Env() string { return s.Run.Path("env") }
+
+// Database is the PostgreSQL beside the server, two ports above it.
+func (s Server) Database() (postgres.Server, error) {
+	host, port, err := net.SplitHostPort(s.Listen)
+	if err != nil {
+		return postgres.Server{}, fmt.Errorf("listen address: %w", err)
+	}
+	n, err := strconv.ParseUint(port, 10, 16)
+	if err != nil {
+		return postgres.Server{}, fmt.Errorf("listen address: port: %w", err)
+	}
+	return postgres.Server{Run: s.Run, Listen: net.JoinHostPort(host, strconv.FormatUint(n+2, 10)), Bin: s.Postgres}, nil
+}
 
 func (s Server) config() string { return s.Run.Path("config.json") }
 
@@ -151,8 +170,43 @@ func (s Server) Start(ctx context.Context) error {
 	return cmd.Process.Release()
 }
 
-// Stop ends the server and its plugins.
+// Stop ends the server and its plugins. PostgreSQL goes on.
 func (s Server) Stop(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
+	defer cancel()
+	kill := time.Now().Add(5 * time.Second)
+	for sig := syscall.SIGTERM; ; {
+		pids, err := s.processes()
+		if err != nil {
+			return fmt.Errorf("stop Vault: %w", err)
+		}
+		if len(pids) == 0 {
+			return nil
+		}
+		for _, pid := range pids {
+			if sig != 0 {
+				_ = syscall.Kill(pid, sig) // one that is gone is not found again
+			}
+		}
+		if sig = 0; time.Now().After(kill) {
+			sig = syscall.SIGKILL
+		}
+		select {
+		case <-ctx.Done():
+			return fmt.Errorf("stop Vault: processes %v are still there: %w", pids, ctx.Err())
+		case <-time.After(50 * time.Millisecond):
+		}
+	}
+}
+
+// processes are those of the server and its plugins.
+func (s Server) processes() ([]int, error) {
+	pids, err := process.Find(string(s.Run))
+	return slices.DeleteFunc(pids, postgres.Is), err
+}
+
+// End ends everything that runs in the folder.
+func (s Server) End(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
 	defer cancel()
 	return process.End(ctx, string(s.Run), 5*time.Second)

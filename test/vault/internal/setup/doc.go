@@ -1,4 +1,4 @@
 // Package setup brings a Vault into the state that tests expect: initialised,
-// unsealed, audited, with its engines and Kubernetes auth. Every step may be
+// unsealed, audited, with its engines and auth methods. Every step may be
 // repeated.
 package setup
