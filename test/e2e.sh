@@ -26,7 +26,8 @@ trap 'exit 143' TERM
 begin=$(date +%s)
 export ADMISSION=${ADMISSION:-}
 ground_up 10.198.0.0/16 --nodes 2 ${ADMISSION:+--enable-admission-plugins "$ADMISSION"} || exit 1
-ground_load bin/images/*.tar || exit 1
+ground_images || exit 1
+ground_load bin/images/*.tar bin/ground/images/*.tar || exit 1
 ground_install manifests/overlays/test || exit 1
 echo "ground and installation: $(($(date +%s) - begin)) s"
 

@@ -53,6 +53,18 @@ ground_load() {
 	fi
 }
 
+# ground_images: what the suite puts beside our images is in bin/ground/images: Vault,
+# for its Agent, and a program that logs in to PostgreSQL. Neither is part of the product.
+ground_images() {
+	local out=bin/ground/images arch
+	arch=$(go env GOARCH)
+	mkdir -p $out
+	(cd test && CGO_ENABLED=0 go build -trimpath -ldflags '-s -w' -o ../bin/ground/ ./vault/login) || return
+	bin/tools/image --arch "$arch" --binary bin/ground/login --entrypoint /login --tag strongroom/login:dev --out $out/login.tar || return
+	[ $out/vault.tar -nt "$cache/bin/vault" ] && return
+	bin/tools/image --arch "$arch" --binary "$cache/bin/vault" --entrypoint /vault --tag strongroom/vault:dev --out $out/vault.tar
+}
+
 # ground_install OVERLAY: driver and providers are installed, and know the Vault. A
 # DaemonSet whose image is new is started again: the tag stays the same.
 ground_install() {
