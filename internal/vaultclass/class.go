@@ -1,7 +1,9 @@
 package vaultclass
 
 import (
+	"cmp"
 	"strconv"
+	"time"
 )
 
 // The parameters of a class. Their case matters.
@@ -19,6 +21,16 @@ const (
 	paramClientCert    = "vaultTLSClientCertPath"
 	paramClientKey     = "vaultTLSClientKeyPath"
 	paramSkipVerify    = "vaultSkipTLSVerify"
+	paramAuthMethod    = "authMethod"
+	paramStaleIfError  = "staleIfError"
+)
+
+// The ways to log in.
+const (
+	Kubernetes = "kubernetes"
+	JWT        = "jwt"
+	AppRole    = "approle"
+	Cert       = "cert"
 )
 
 // Class is a parsed class. An empty text means that the class leaves the
@@ -27,9 +39,14 @@ type Class struct {
 	Role      string
 	Address   string
 	Namespace string
-	AuthMount string
-	Audience  string
-	TLS       TLS
+	// AuthMethod is one of [Kubernetes], [JWT], [AppRole] and [Cert].
+	AuthMethod string
+	AuthMount  string
+	Audience   string
+	TLS        TLS
+	// StaleIfError is how old a value may be that a new pod gets while Vault does not
+	// answer; 0 for none.
+	StaleIfError time.Duration
 	// Objects is never empty, and in the order of the class.
 	Objects []Object
 	// Warnings say what was ignored although its author may not expect that.
@@ -53,13 +70,15 @@ type TLS struct {
 func Parse(params map[string]string) (*Class, error) {
 	var p problems
 	c := &Class{
-		Role:      params[paramRole],
-		Address:   params[paramAddress],
-		Namespace: params[paramNamespace],
-		AuthMount: authMount(params, &p),
-		Audience:  params[paramAudience],
-		TLS:       parseTLS(params, &p),
-		Warnings:  unknownParams(params),
+		Role:         params[paramRole],
+		Address:      params[paramAddress],
+		Namespace:    params[paramNamespace],
+		AuthMethod:   cmp.Or(params[paramAuthMethod], Kubernetes),
+		AuthMount:    authMount(params, &p),
+		Audience:     params[paramAudience],
+		TLS:          parseTLS(params, &p),
+		StaleIfError: staleIfError(params, &p),
+		Warnings:     unknownParams(params),
 	}
 	objects, warnings := parseObjects(params[paramObjects], &p)
 	c.Objects = objects
@@ -72,8 +91,14 @@ func Parse(params map[string]string) (*Class, error) {
 }
 
 func (c *Class) check(p *problems) {
-	if c.Role == "" {
-		p.addf("%s is missing: name the Vault role to log in with", paramRole)
+	switch c.AuthMethod {
+	case Kubernetes, JWT:
+		if c.Role == "" {
+			p.addf("%s is missing: name the Vault role to log in with", paramRole)
+		}
+	case AppRole, Cert: // the credential says it
+	default:
+		p.addf("%s %q is unknown: use %s, %s, %s or %s", paramAuthMethod, clip(c.AuthMethod), Kubernetes, JWT, AppRole, Cert)
 	}
 	if c.Address != "" {
 		if err := CheckAddress(c.Address); err != nil {
@@ -97,6 +122,19 @@ func authMount(params map[string]string, p *problems) string {
 		return old
 	}
 	return mount
+}
+
+func staleIfError(params map[string]string, p *problems) time.Duration {
+	text := params[paramStaleIfError]
+	if text == "" {
+		return 0
+	}
+	d, err := time.ParseDuration(text)
+	if err != nil || d < 0 {
+		p.addf("%s is %q: write a duration such as \"10m\", or leave it out", paramStaleIfError, clip(text))
+		return 0
+	}
+	return d
 }
 
 func parseTLS(params map[string]string, p *problems) TLS {

@@ -5,6 +5,7 @@ import (
 	"maps"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 )
@@ -32,6 +33,8 @@ func TestParseEveryParameter(t *testing.T) {
 		"vaultTLSClientCertPath": "/tls.crt",
 		"vaultTLSClientKeyPath":  "/tls.key",
 		"vaultSkipTLSVerify":     "false",
+		"authMethod":             "jwt",
+		"staleIfError":           "90s",
 	}))
 	if err != nil {
 		t.Fatal(err)
@@ -39,7 +42,7 @@ func TestParseEveryParameter(t *testing.T) {
 	skip := false
 	want := &Class{
 		Role: "app", Address: "https://vault.example.com:8200", Namespace: "team/a",
-		AuthMount: "k8s-eu", Audience: "vault-eu",
+		AuthMethod: JWT, AuthMount: "k8s-eu", Audience: "vault-eu", StaleIfError: 90 * time.Second,
 		TLS: TLS{
 			CACert: "/ca.pem", CADirectory: "/cas", ServerName: "vault.internal",
 			ClientCert: "/tls.crt", ClientKey: "/tls.key", SkipVerify: &skip,
@@ -61,6 +64,11 @@ func TestParseParameters(t *testing.T) {
 		want   string // in the error; empty for none
 	}{
 		"smallest":          {nil, ""},
+		"no role for JWT":   {map[string]string{"roleName": "-", "authMethod": "jwt"}, "roleName is missing"},
+		"no role needed":    {map[string]string{"roleName": "-", "authMethod": "approle"}, ""},
+		"unknown method":    {map[string]string{"authMethod": "ldap"}, "use kubernetes, jwt, approle or cert"},
+		"stale for ever":    {map[string]string{"staleIfError": "always"}, "staleIfError"},
+		"stale backwards":   {map[string]string{"staleIfError": "-1m"}, "staleIfError"},
 		"no role":           {map[string]string{"roleName": "-"}, "roleName is missing"},
 		"empty role":        {map[string]string{"roleName": ""}, "roleName is missing"},
 		"old mount":         {map[string]string{"vaultKubernetesMountPath": "k8s"}, ""},

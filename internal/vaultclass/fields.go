@@ -114,7 +114,7 @@ func unknownParams(params map[string]string) (warnings []string) {
 	known := []string{
 		paramRole, paramObjects, paramAddress, paramNamespace, paramAuthMount, paramAuthMountOld,
 		paramAudience, paramCACert, paramCADirectory, paramTLSServerName, paramClientCert,
-		paramClientKey, paramSkipVerify,
+		paramClientKey, paramSkipVerify, paramAuthMethod, paramStaleIfError,
 	}
 	for _, param := range slices.Sorted(maps.Keys(params)) {
 		if slices.Contains(known, param) {

@@ -58,10 +58,11 @@ func TestConform(t *testing.T) {
 	vault.on("GET /v1/secret/data/denied", answer{status: http.StatusForbidden, body: `{"errors":["permission denied"]}`})
 	f := newFront(t, vault)
 	providertest.Conform(t, providertest.Suite{
-		Open: func(_ context.Context, log *slog.Logger) (provider.Provider, error) {
-			p, err := New(Config{
-				Flags:  Flags{Address: f.URL, AuthMount: "kubernetes"},
+		Open: func(ctx context.Context, log *slog.Logger) (provider.Provider, error) {
+			p, err := New(ctx, Config{
+				Flags:  Flags{Address: f.URL, AuthMount: "kubernetes", CacheSize: 1000},
 				Getenv: func(string) string { return "" }, Log: log,
+				VersionKey: func(context.Context) []byte { return []byte("key") },
 			})
 			if err == nil {
 				p.library.MinRetryWait, p.library.MaxRetryWait = time.Millisecond, 2*time.Millisecond

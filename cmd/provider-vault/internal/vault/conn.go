@@ -17,34 +17,42 @@ import (
 // maxRetryAfter is the longest wait that is done here rather than by kubelet.
 const maxRetryAfter = 10 * time.Second
 
-// conn is a way to one Vault and one namespace, with the token of one identity
-// once it has logged in.
+// conn is a way to one Vault and one of its namespaces. It holds no token.
 type conn struct {
 	client    *api.Client
 	timeout   time.Duration
 	redirects bool
-	secrets   []string // never shown in an error
+	guard     *guard
+	slots     chan struct{} // bounds the requests under way, of all connections
+	meter     *meter
+}
+
+// query is one request to Vault.
+type query struct {
+	vaultclass.Read
+
+	operation operation
+	token     string   // none at a login
+	secrets   []string // what else must not show in an error
 }
 
 // connect prepares a client; it does not touch the network.
-func (p *Provider) connect(s settings) (*conn, error) {
-	address, socket := splitUnix(s.address)
-	t, err := p.transports.get(s.tls, socket)
-	if err != nil {
-		return nil, provider.Errorf(provider.Invalid, "TLS settings: %w", err)
-	}
+func (p *Provider) connect(s settings, t *transport) (*conn, error) {
+	address, _ := splitUnix(s.address)
 	client, err := api.NewClient(p.clientConfig(address, t))
 	if err != nil {
 		return nil, provider.Errorf(provider.Invalid, "make a Vault client: %w", err)
 	}
-	// The library takes both from the environment, and VAULT_TOKEN would give
-	// every pod one identity.
+	// The library takes both from the environment. Tokens go with each request.
 	client.ClearToken()
 	client.ClearNamespace()
 	if s.namespace != "" {
 		client.SetNamespace(s.namespace)
 	}
-	return &conn{client: client, timeout: p.library.Timeout, redirects: !p.library.DisableRedirects}, nil
+	return &conn{
+		client: client, timeout: p.library.Timeout, redirects: !p.library.DisableRedirects,
+		guard: p.guard, slots: p.slots, meter: p.meter,
+	}, nil
 }
 
 // clientConfig repeats the library's own, but for what would change a shared
@@ -81,58 +89,62 @@ func checkRetry(ctx context.Context, resp *http.Response, err error) (bool, erro
 	return true, nil
 }
 
-func (c *conn) conceal(s provider.Secret) { c.secrets = append(c.secrets, string(s)) }
-
 // do makes one request and reads the whole reply.
-func (c *conn) do(ctx context.Context, r vaultclass.Read) (*reply, error) {
+func (c *conn) do(ctx context.Context, q query) (r *reply, err error) {
 	if c.timeout > 0 {
 		var cancel context.CancelFunc
 		ctx, cancel = context.WithTimeout(ctx, c.timeout)
 		defer cancel()
 	}
-	resp, err := c.send(ctx, c.request(r))
+	select {
+	case c.slots <- struct{}{}:
+		defer func() { <-c.slots }()
+	case <-ctx.Done():
+		return nil, provider.Errorf(provider.Timeout, "too many requests to Vault are under way: %w", ctx.Err())
+	}
+	start := time.Now()
+	defer func() { c.meter.requested(q.operation, time.Since(start), err) }()
+	resp, err := c.send(ctx, c.request(q))
 	if resp != nil && resp.Response != nil {
 		defer func() { _ = resp.Body.Close() }() // read to its end, or given up
 	}
 	if err != nil {
-		return nil, c.failure(err, resp)
+		return nil, c.failure(q, err, resp)
 	}
 	if resp.StatusCode >= http.StatusMultipleChoices {
 		return nil, provider.Errorf(provider.Unavailable, "Vault answered %d and no second redirect is followed", resp.StatusCode)
 	}
 	body, err := io.ReadAll(resp.Body)
 	if err != nil {
-		return nil, c.failure(err, resp)
+		return nil, c.failure(q, err, resp)
 	}
-	reply, err := parseReply(body)
+	r, err = parseReply(body)
 	if err != nil {
-		return nil, provider.Errorf(c.badReply(), "%w", err)
+		return nil, provider.Errorf(q.badReply(), "%w", err)
 	}
-	return reply, nil
+	return r, nil
 }
-
-// loggedIn says whether the token is there; until then, every call is a login.
-func (c *conn) loggedIn() bool { return c.client.Token() != "" }
 
 // badReply is the kind of a reply that is not Vault's: at a login the address
 // leads to something else, later a class asks for a path that cannot be mounted.
-func (c *conn) badReply() provider.Kind {
-	if c.loggedIn() {
+func (q *query) badReply() provider.Kind {
+	if q.operation == opRead {
 		return provider.Invalid
 	}
 	return provider.Unavailable
 }
 
-func (c *conn) request(r vaultclass.Read) *api.Request {
-	req := c.client.NewRequest(r.Method, r.Path)
-	if !c.loggedIn() {
-		req.WrapTTL = "" // VAULT_WRAP_TTL is for what is read, not for logins
+func (c *conn) request(q query) *api.Request {
+	req := c.client.NewRequest(q.Method, q.Path)
+	req.ClientToken = q.token
+	if q.operation != opRead {
+		req.WrapTTL = "" // VAULT_WRAP_TTL is for what is read
 	}
-	if values, err := url.ParseQuery(r.Query); err == nil {
+	if values, err := url.ParseQuery(q.Query); err == nil {
 		req.Params = values
 	}
-	if r.Args != "" {
-		req.BodyBytes = []byte(r.Args)
+	if q.Args != "" {
+		req.BodyBytes = []byte(q.Args)
 	}
 	return req
 }
@@ -143,7 +155,7 @@ func (c *conn) send(ctx context.Context, req *api.Request) (*api.Response, error
 	if err != nil || !c.redirects || !isRedirect(resp.StatusCode) {
 		return resp, err
 	}
-	target, err := redirectTarget(resp)
+	target, err := c.redirectTarget(resp)
 	_ = resp.Body.Close()
 	if err != nil {
 		return nil, err
@@ -165,13 +177,16 @@ func isRedirect(status int) bool {
 	return false
 }
 
-func redirectTarget(resp *api.Response) (*url.URL, error) {
+func (c *conn) redirectTarget(resp *api.Response) (*url.URL, error) {
 	target, err := resp.Location()
-	switch {
-	case err != nil:
+	if err != nil {
 		return nil, errors.New("vault redirects to nowhere")
-	case target.Scheme == "https", target.Scheme == "http" && resp.Request.URL.Scheme == "http":
-		return target, nil
 	}
-	return nil, errors.New("vault redirects to an address that is not https: the token is not sent there")
+	if target.Scheme != "https" && (target.Scheme != "http" || resp.Request.URL.Scheme != "http") {
+		return nil, errors.New("vault redirects to an address that is not https: the token is not sent there")
+	}
+	if err := c.guard.address(target.Scheme + "://" + target.Host); err != nil {
+		return nil, provider.Errorf(provider.Invalid, "vault redirects: %w: the token is not sent there", err)
+	}
+	return target, nil
 }

@@ -23,45 +23,59 @@ import (
 const maxErrorText = 700
 
 // failure gives an error of the library a kind and a text without secrets.
-func (c *conn) failure(err error, resp *api.Response) error {
+func (c *conn) failure(q query, err error, resp *api.Response) error {
 	var status *api.ResponseError
 	var large *http.MaxBytesError
 	var cert *tls.CertificateVerificationError
+	var own *provider.Error
 	var timeout net.Error
 	switch {
 	case errors.As(err, &large):
 		return provider.Errorf(provider.TooLarge, "Vault's reply exceeds %d bytes", large.Limit)
 	case errors.As(err, &status):
-		return c.refused(status, resp)
+		return c.refused(q, status, resp)
+	case errors.As(err, &own):
+		return own
 	case errors.As(err, &cert):
 		return provider.Errorf(provider.Unavailable,
-			"%s: check the address, vaultCACertPath and vaultTLSServerName of the class, or the same settings of the provider", c.clean(err.Error()))
+			"%s: check the address, vaultCACertPath and vaultTLSServerName of the class, or the same settings of the provider", q.clean(err.Error()))
 	case errors.Is(err, context.DeadlineExceeded), errors.As(err, &timeout) && timeout.Timeout():
-		return provider.Errorf(provider.Timeout, "%s", c.clean(err.Error()))
+		return provider.Errorf(provider.Timeout, "%w", outage{q.clean(err.Error())})
 	}
-	return provider.Errorf(provider.Unavailable, "%s", c.clean(err.Error()))
+	return provider.Errorf(provider.Unavailable, "%w", outage{q.clean(err.Error())})
+}
+
+// outage marks the errors that say nothing but that Vault did not answer, or not now.
+type outage struct{ text string }
+
+func (o outage) Error() string { return o.text }
+
+func isOutage(err error) bool {
+	_, ok := errors.AsType[outage](err)
+	return ok
 }
 
 // refused tells what Vault said, in Vault's own words.
-func (c *conn) refused(e *api.ResponseError, resp *api.Response) error {
+func (c *conn) refused(q query, e *api.ResponseError, resp *api.Response) error {
 	said := strings.Join(e.Errors, "; * ")
 	if e.RawError && said != "" {
 		said = fmt.Sprintf("a text that is not Vault's (%d bytes)", len(said))
 	} else if warnings := errorWarnings(resp); warnings != "" {
 		said += " (" + warnings + ")"
 	}
-	if said == "" && e.StatusCode == http.StatusNotFound {
-		said = "nothing is there; a path of KV version 2 has data/ after the mount's name, and a deleted version is gone"
-	}
 	ns := ""
 	if n := c.client.Namespace(); n != "" {
 		ns = "; Namespace: " + n
 	}
-	return &provider.Error{
-		Kind:       c.refusal(e),
-		RetryAfter: retryAfter(resp.Response),
-		Err:        fmt.Errorf("%s %s: Code: %d%s; Errors: * %s", e.HTTPMethod, c.clean(e.URL), e.StatusCode, c.clean(ns), c.clean(said)),
+	text := fmt.Sprintf("%s %s: Code: %d%s; Errors: * %s", e.HTTPMethod, q.clean(e.URL), e.StatusCode, q.clean(ns), q.clean(said))
+	if cure := cureFor(q, e, said); cure != "" {
+		text += ": " + cure
 	}
+	err := errors.New(text)
+	if e.StatusCode == http.StatusTooManyRequests || e.StatusCode >= 500 || e.StatusCode == 472 || e.StatusCode == 473 {
+		err = outage{text}
+	}
+	return &provider.Error{Kind: refusal(q, e), RetryAfter: retryAfter(resp.Response), Err: err}
 }
 
 // errorWarnings are those of an error reply, which name the cause of a 404 when
@@ -78,12 +92,12 @@ func errorWarnings(resp *api.Response) string {
 
 // refusal is the kind of a refusal. An auth method answers 400 to a token or a
 // role that it does not accept.
-func (c *conn) refusal(e *api.ResponseError) provider.Kind {
+func refusal(q query, e *api.ResponseError) provider.Kind {
 	kind := kindOf(e.StatusCode)
 	switch {
 	case kind == provider.Invalid && e.RawError:
-		return c.badReply()
-	case kind == provider.Invalid && !c.loggedIn():
+		return q.badReply()
+	case kind == provider.Invalid && q.operation == opLogin:
 		return provider.Denied
 	}
 	return kind
@@ -121,9 +135,11 @@ func retryAfter(resp *http.Response) time.Duration {
 
 // clean makes text from outside fit for an event: one line, bounded, and without
 // the tokens that a server could send back.
-func (c *conn) clean(text string) string {
-	for _, s := range c.secrets {
-		text = strings.ReplaceAll(text, s, provider.Secret(s).String())
+func (q *query) clean(text string) string {
+	for _, s := range append([]string{q.token}, q.secrets...) {
+		if s != "" {
+			text = strings.ReplaceAll(text, s, provider.Secret(s).String())
+		}
 	}
 	return oneLine(text)
 }

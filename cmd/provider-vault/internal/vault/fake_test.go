@@ -2,6 +2,8 @@ package vault
 
 import (
 	"bytes"
+	"context"
+	"encoding/base64"
 	"encoding/json"
 	"encoding/pem"
 	"fmt"
@@ -20,10 +22,40 @@ import (
 )
 
 const (
-	podJWT      = "eyJ.pod-jwt.sig"
 	clientToken = "hvs.client-token"
-	loginReply  = `{"request_id":"r0","auth":{"client_token":"` + clientToken + `","lease_duration":3600,"renewable":true}}`
+	accountUID  = "sa-1"
 )
+
+//nolint:gochecknoglobals // nothing changes them
+var (
+	podJWT     = tokenFor(webPod, accountUID)
+	webPod     = provider.Pod{Name: "web-0", Namespace: "shop", UID: "u1", ServiceAccount: "web"}
+	loginReply = loginAs(webPod, clientToken, `"lease_duration":3600,"renewable":true`)
+)
+
+// tokenFor is a token such as Kubernetes makes for a pod, but for its signature.
+func tokenFor(pod provider.Pod, uid string) string {
+	text, err := json.Marshal(map[string]any{
+		"sub": "system:serviceaccount:" + pod.Namespace + ":" + pod.ServiceAccount,
+		"exp": 4102444800, // 2100
+		"kubernetes.io": map[string]any{
+			"namespace":      pod.Namespace,
+			"pod":            map[string]string{"name": pod.Name, "uid": pod.UID},
+			"serviceaccount": map[string]string{"name": pod.ServiceAccount, "uid": uid},
+		},
+	})
+	if err != nil {
+		panic(err)
+	}
+	return "eyJhbGciOiJub25lIn0." + base64.RawURLEncoding.EncodeToString(text) + ".sig"
+}
+
+// loginAs is what Kubernetes auth answers to a pod.
+func loginAs(pod provider.Pod, token, more string) string {
+	return fmt.Sprintf(`{"request_id":"r0","auth":{"client_token":%q,%s,"metadata":{"role":"app",`+
+		`"service_account_name":%q,"service_account_namespace":%q,"service_account_uid":%q}}}`,
+		token, more, pod.ServiceAccount, pod.Namespace, accountUID)
+}
 
 // fakeVault speaks Vault's HTTP shapes over TLS.
 type fakeVault struct {
@@ -122,14 +154,17 @@ func newRig(t *testing.T, f *fakeVault, change ...func(*Config)) *rig {
 	t.Helper()
 	log := &bytes.Buffer{}
 	c := Config{
-		Flags:  Flags{Address: f.URL, AuthMount: "kubernetes", CACert: f.caFile},
+		Flags:  Flags{Address: f.URL, AuthMount: "kubernetes", CACert: f.caFile, CacheSize: 1000, MaxStaleIfError: time.Hour},
 		Getenv: func(string) string { return "" },
-		Log:    slog.New(slog.NewTextHandler(&lockedWriter{w: log}, &slog.HandlerOptions{Level: slog.LevelDebug})),
+
+		VersionKey: func(context.Context) []byte { return []byte("key") },
+
+		Log: slog.New(slog.NewTextHandler(&lockedWriter{w: log}, &slog.HandlerOptions{Level: slog.LevelDebug})),
 	}
 	for _, ch := range change {
 		ch(&c)
 	}
-	p, err := New(c)
+	p, err := New(t.Context(), c)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -159,8 +194,8 @@ func (r *rig) mount(t *testing.T, objects string, params ...string) (*provider.R
 
 func newRequest(objects string, params ...string) *provider.Request {
 	req := &provider.Request{
-		Pod:        provider.Pod{Name: "web-0", Namespace: "shop", UID: "u1", ServiceAccount: "web"},
-		Tokens:     provider.Tokens{"vault": {Value: podJWT, Expires: time.Now().Add(time.Hour)}},
+		Pod:        webPod,
+		Tokens:     provider.Tokens{"vault": {Value: provider.Secret(podJWT), Expires: time.Now().Add(time.Hour)}},
 		Class:      "web",
 		Parameters: map[string]string{"roleName": "app", "objects": objects},
 		Mode:       0o644,

@@ -1,6 +1,10 @@
 package vault
 
-import "flag"
+import (
+	"flag"
+	"fmt"
+	"time"
+)
 
 // Flags are the settings that an operator gives on the command line.
 type Flags struct {
@@ -15,6 +19,14 @@ type Flags struct {
 	TLSSkipVerify  bool
 	HMACSecretName string
 	CacheSize      int
+
+	AllowEnvToken     bool
+	AllowTokenRequest bool
+	JWTSessionScope   string
+	AllowedAddresses  string
+	ForbidSkipVerify  bool
+	TLSFilesDirectory string
+	MaxStaleIfError   time.Duration
 }
 
 // Register adds the flags to set.
@@ -29,10 +41,43 @@ func (f *Flags) Register(set *flag.FlagSet) {
 	set.StringVar(&f.TLSClientKey, "vault-tls-client-key", "", "file of the client certificate's key")
 	set.BoolVar(&f.TLSSkipVerify, "vault-tls-skip-verify", false, "do not verify Vault's certificate")
 	set.StringVar(&f.HMACSecretName, "hmac-secret-name", "vault-csi-provider-hmac-key",
-		"name of the Secret with the key of object versions (accepted; versions use a key of the process)")
-	set.IntVar(&f.CacheSize, "cache-size", 1000, "number of logins to keep (accepted; none is kept)")
+		"Secret in the provider's namespace with the key of object versions, made if it is missing; empty for a key of the process")
+	set.IntVar(&f.CacheSize, "cache-size", 1000, "number of identities whose logins are kept; 0: every mount logs in")
+	f.registerOwn(set)
 	set.Bool("debug", false, "deprecated, no effect: use log-level")
 	set.String("output", "json", "accepted, no effect")
+}
+
+// registerOwn adds the flags that the existing provider does not have.
+func (f *Flags) registerOwn(set *flag.FlagSet) {
+	set.BoolVar(&f.AllowEnvToken, "allow-env-token", false, "read as the owner of VAULT_TOKEN on behalf of every pod")
+	set.BoolVar(&f.AllowTokenRequest, "allow-token-request", false,
+		"ask Kubernetes for a token of the pod if kubelet brings none for the audience; needs create on serviceaccounts/token")
+	set.StringVar(&f.JWTSessionScope, "jwt-session-scope", scopePod,
+		"who shares a login by jwt auth: pod, or service-account if no role binds claims of a pod")
+	set.StringVar(&f.AllowedAddresses, "allowed-addresses", "",
+		"patterns of the addresses that classes may name, separated by commas, as in https://*.example.com:8200; empty for all")
+	set.BoolVar(&f.ForbidSkipVerify, "forbid-skip-verify", false, "refuse classes that do not verify Vault's certificate")
+	set.StringVar(&f.TLSFilesDirectory, "vault-tls-files-directory", "",
+		"directory in which the CA and client certificate files that classes name must be; empty for anywhere")
+	set.DurationVar(&f.MaxStaleIfError, "max-stale-if-error", time.Hour,
+		"the most that staleIfError of a class can be; 0 switches it off")
+}
+
+// The values of jwt-session-scope.
+const (
+	scopePod     = "pod"
+	scopeAccount = "service-account"
+)
+
+func (f *Flags) sharesJWT() (bool, error) {
+	switch f.JWTSessionScope {
+	case "", scopePod:
+		return false, nil
+	case scopeAccount:
+		return true, nil
+	}
+	return false, fmt.Errorf("jwt-session-scope %q: want %s or %s", f.JWTSessionScope, scopePod, scopeAccount)
 }
 
 func (f *Flags) level() level {

@@ -3,6 +3,7 @@ package vault
 import (
 	"fmt"
 	"net/http"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -44,13 +45,13 @@ func TestMountFiles(t *testing.T) {
 		}
 	}
 	wantCalls := []string{
-		"POST /v1/auth/kubernetes/login", "GET /v1/secret/data/app", "GET /v1/kv/app?version=2", "PUT /v1/pki/issue/web",
+		"GET /v1/kv/app?version=2", "GET /v1/secret/data/app", "POST /v1/auth/kubernetes/login", "PUT /v1/pki/issue/web",
 	}
-	if diff := cmp.Diff(wantCalls, f.requests()); diff != "" {
+	if diff := cmp.Diff(wantCalls, slices.Sorted(slices.Values(f.requests()))); diff != "" {
 		t.Errorf("requests (-want +got):\n%s", diff)
 	}
-	if got := f.call(3).Body; got != `{"common_name":"a.test"}` {
-		t.Errorf("body of the PUT is %s", got)
+	if i := slices.Index(f.requests(), "PUT /v1/pki/issue/web"); i < 0 || f.call(i).Body != `{"common_name":"a.test"}` {
+		t.Errorf("body of the PUT is not its secretArgs: request %d", i)
 	}
 }
 
@@ -92,11 +93,11 @@ func TestMountAudience(t *testing.T) {
 		tokens   provider.Tokens
 		texts    []string // none for success
 	}{
-		"default":         {"", provider.Tokens{"vault": {Value: podJWT}}, nil},
-		"own":             {"eu", provider.Tokens{"eu": {Value: podJWT}, "vault": {Value: "x"}}, nil},
+		"default":         {"", provider.Tokens{"vault": {Value: provider.Secret(podJWT)}}, nil},
+		"own":             {"eu", provider.Tokens{"eu": {Value: provider.Secret(podJWT)}, "vault": {Value: "x"}}, nil},
 		"none":            {"", nil, []string{`audience "vault"`, "none", "spec.tokenRequests of the CSIDriver"}},
-		"another":         {"eu", provider.Tokens{"vault": {Value: podJWT}}, []string{`audience "eu"`, `["vault"]`}},
-		"cluster default": {"", provider.Tokens{"": {Value: podJWT}}, []string{`audience "vault"`}},
+		"another":         {"eu", provider.Tokens{"vault": {Value: provider.Secret(podJWT)}}, []string{`audience "eu"`, `["vault"]`}},
+		"cluster default": {"", provider.Tokens{"": {Value: provider.Secret(podJWT)}}, []string{`audience "vault"`}},
 		"empty":           {"", provider.Tokens{"vault": {}}, []string{`audience "vault"`}},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -117,7 +118,7 @@ func TestMountExpiredToken(t *testing.T) {
 	t.Parallel()
 	f := newFakeVault(t)
 	req := newRequest("- {objectName: a, secretPath: a}")
-	req.Tokens["vault"] = provider.Token{Value: podJWT, Expires: time.Now().Add(-time.Second)}
+	req.Tokens["vault"] = provider.Token{Value: provider.Secret(podJWT), Expires: time.Now().Add(-time.Second)}
 	_, err := newRig(t, f).Mount(t.Context(), req)
 	checkFailure(t, err, provider.Denied, "expired at")
 	if calls := f.requests(); len(calls) != 0 {

@@ -2,12 +2,15 @@ package vault
 
 import (
 	"bytes"
+	"crypto/hmac"
+	"crypto/sha256"
 	"encoding/base64"
 	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"strings"
+	"time"
 
 	"github.com/hashicorp/vault/api"
 
@@ -20,6 +23,14 @@ import (
 type reply struct {
 	secret *api.Secret
 	size   int
+	began  time.Time // when the request for it was made
+	auth   authDetails
+}
+
+// authDetails are what the library leaves out of the reply to a login.
+type authDetails struct {
+	TokenType string `json:"token_type"`
+	NumUses   int    `json:"num_uses"`
 }
 
 // parseReply reads a body. The decoder's own error is not passed on, since it
@@ -32,7 +43,15 @@ func parseReply(body []byte) (*reply, error) {
 		}
 		return nil, fmt.Errorf("the reply of %d bytes does not have the shape of Vault's JSON", len(body))
 	}
-	return &reply{secret: secret, size: len(body)}, nil
+	r := &reply{secret: secret, size: len(body)}
+	if secret != nil && secret.Auth != nil {
+		var with struct {
+			Auth authDetails `json:"auth"`
+		}
+		_ = json.Unmarshal(body, &with) // the zero value is the usual token
+		r.auth = with.Auth
+	}
+	return r, nil
 }
 
 // warningsFrom lists Vault's warnings about a request.
@@ -72,6 +91,58 @@ func (r *reply) empty(o *vaultclass.Object) error {
 		text = strings.Join(append([]string{text}, r.warningsFrom(o.Read)...), "; ")
 	}
 	return provider.Errorf(provider.NotFound, "{%s}: empty response: %s", o.Path, oneLine(text))
+}
+
+// rendered is the content of a file, and what of it makes its version.
+type rendered struct{ content, versioned []byte }
+
+// first is what was around some data when it was first seen: ids and times of a reply
+// that say nothing of the data.
+type first struct {
+	data   [sha256.Size]byte // keyed hash
+	secret api.Secret        // without the data
+}
+
+// maxFirst bounds what a session remembers of whole responses.
+const maxFirst = 1000
+
+// renderOne makes the content of an object's file. As long as the data of a whole
+// response is the same, so is the file.
+func (p *Provider) renderOne(m *mount, o *vaultclass.Object, r *reply) (rendered, error) {
+	content, err := r.render(o)
+	if err != nil || o.Key != "" {
+		return rendered{content, content}, err
+	}
+	data, err := json.Marshal(r.secret.Data)
+	if err != nil {
+		return rendered{}, provider.Errorf(provider.Internal, "the reply cannot be written as JSON")
+	}
+	h := hmac.New(sha256.New, p.hashKey)
+	h.Write(data)
+	seen := p.firstSeen(m, o.Read, r, [sha256.Size]byte(h.Sum(nil)))
+	seen.Data = r.secret.Data
+	content, err = whole(&seen)
+	return rendered{content, data}, err
+}
+
+// firstSeen returns the reply that had the data first, without the data.
+func (p *Provider) firstSeen(m *mount, read vaultclass.Read, r *reply, data [sha256.Size]byte) api.Secret {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	seen := m.session.first
+	if r.isPrivate(read) {
+		seen = m.volume.first
+	}
+	if f, ok := seen[read]; ok && f.data == data {
+		return f.secret
+	}
+	if len(seen) >= maxFirst {
+		clear(seen)
+	}
+	f := first{data: data, secret: *r.secret}
+	f.secret.Data = nil
+	seen[read] = f
+	return f.secret
 }
 
 // whole is the reply as JSON, its members in Vault's order and its data sorted.

@@ -2,142 +2,248 @@ package vault
 
 import (
 	"context"
-	"encoding/json"
+	"errors"
 	"fmt"
-	"maps"
 	"net/http"
-	"slices"
-	"strings"
 	"time"
 
 	"github.com/strongroom/strongroom/internal/vaultclass"
 	"github.com/strongroom/strongroom/provider"
+	"github.com/strongroom/strongroom/provider/coalesce"
 )
 
-// defaultAudience is that of the pod's token when the class names none.
-const defaultAudience = "vault"
+const (
+	// sharing is how old a read may be when a volume gets it that began later.
+	sharing = 10 * time.Second
+	// A session in which Vault denied this many logins within denialWindow is not
+	// tried again before that is over.
+	maxDenials   = 3
+	denialWindow = 10 * time.Second
+	// How long after a login that did not help against a 403 another one is tried
+	// without asking first whether the token is still valid.
+	firstRelogin = time.Minute
+	mostRelogin  = time.Hour
+)
 
-// session is a login of one identity at one Vault.
+// session is one identity at one Vault. What has no lock of its own is guarded by
+// Provider.mu.
 type session struct {
-	conn *conn
-	role string
+	p        *Provider
+	identity identity
+	conn     *conn
+	logins   coalesce.Calls[struct{}, *token]
+	reads    coalesce.Calls[vaultclass.Read, *reply]
+
+	current *token
+	users   int // mounts under way
+	volumes map[provider.VolumeID]struct{}
+	used    time.Time
+
+	denials []time.Time
+	denial  error
+	relogin struct {
+		wait  time.Duration
+		until time.Time
+	}
+
+	last  map[vaultclass.Read]lastReply // for staleIfError
+	first map[vaultclass.Read]first
 }
 
-// openSession logs in as the pod.
-func (p *Provider) openSession(ctx context.Context, req *provider.Request, class *vaultclass.Class) (*session, error) {
-	token, err := podToken(req, class.Audience)
-	if err != nil {
-		return nil, err
+// acquire returns a token to make a request with; release follows. It logs in if
+// need be. Not is a token that Vault has refused.
+func (s *session) acquire(ctx context.Context, m *mount, not *token) (*token, error) {
+	select {
+	case m.gate <- struct{}{}: // one at a time: not every login gives a token for many reads
+		defer func() { <-m.gate }()
+	case <-ctx.Done():
+		return nil, ctx.Err()
 	}
-	set := p.settings(class)
-	conn, err := p.connect(set)
-	if err != nil {
-		return nil, err
+	for ctx.Err() == nil {
+		if t := s.take(m, not); t != nil {
+			return t, nil
+		}
+		if err := s.denied(); err != nil {
+			return nil, err
+		}
+		t, own, err := s.enter(ctx, m.caller, not)
+		switch {
+		case err == nil && s.p.hold(t):
+			m.own(t)
+			return t, nil
+		case err == nil: // it was revoked at once, since the last volume has gone
+		case own || provider.KindOf(err) != provider.Denied:
+			return nil, err
+		default: // another pod's token was refused: that says little about this one's
+		}
 	}
-	s := &session{conn: conn, role: class.Role}
-	if err := s.login(ctx, set.authMount, token); err != nil {
-		return nil, fmt.Errorf("%s: login with role %q: %w", nameObjects(class.Objects), class.Role, err)
-	}
-	return s, nil
+	return nil, ctx.Err()
 }
 
-func (p *Provider) settings(class *vaultclass.Class) settings {
-	return resolve(p.env, p.flags, classLevel(class), p.agent)
+// enter logs in, or waits for the login of another mount; own says which.
+func (s *session) enter(ctx context.Context, c *caller, not *token) (t *token, own bool, err error) {
+	var notBefore time.Time
+	if not != nil {
+		notBefore = not.began.Add(1) // a login that gave another token
+	}
+	return s.logins.Do(ctx, struct{}{}, notBefore, func(ctx context.Context) (*token, bool, error) {
+		t, err := s.authenticate(ctx, c, not)
+		return t, err == nil && t.shared(s.p), err
+	})
 }
 
-// podToken finds the token that kubelet supplied for an audience.
-func podToken(req *provider.Request, audience string) (provider.Secret, error) {
-	if audience == "" {
-		audience = defaultAudience
+// take returns a token that can be used as it is.
+func (s *session) take(m *mount, not *token) *token {
+	s.p.mu.Lock()
+	defer s.p.mu.Unlock()
+	now := time.Now()
+	if t := m.private; t != nil && t != not && t.uses != 0 && !t.over(now) {
+		if t.uses > 0 {
+			t.uses--
+		}
+		t.busy++
+		return t
 	}
-	token := req.Tokens[audience]
-	if token.Value == "" {
-		return "", provider.Errorf(provider.Invalid,
-			"no service account token for audience %q (there are: %s): add the audience to spec.tokenRequests of the CSIDriver object, "+
-				"or name another one in the parameter audience", audience, audiences(req.Tokens))
+	t := s.current
+	if t == nil || t == not || t.over(now) || t.aged(now) {
+		return nil
 	}
-	if !token.Expires.IsZero() && !time.Now().Before(token.Expires) {
-		return "", provider.Errorf(provider.Denied,
-			"the service account token for audience %q expired at %s: kubelet supplies a new one with the next republish, "+
-				"which needs spec.requiresRepublish of the CSIDriver object", audience, token.Expires.UTC().Format(time.RFC3339))
-	}
-	return token.Value, nil
+	t.busy++
+	return t
 }
 
-func audiences(tokens provider.Tokens) string {
-	if len(tokens) == 0 {
-		return "none"
-	}
-	names := slices.Sorted(maps.Keys(tokens))
-	return fmt.Sprintf("%q", names[:min(len(names), 8)])
-}
+// shared says whether a token is for more than the mount that logged in.
+func (t *token) shared(p *Provider) bool { return t.uses < 0 && p.cacheSize > 0 }
 
-// nameObjects names the objects for which a login is made.
-func nameObjects(objects []vaultclass.Object) string {
-	const most = 3
-	var names []string
-	for _, o := range objects[:min(len(objects), most)] {
-		names = append(names, fmt.Sprintf("%q", o.Name))
+// authenticate renews the token of the session, or makes it a new one.
+func (s *session) authenticate(ctx context.Context, c *caller, not *token) (*token, error) {
+	s.p.mu.Lock()
+	t, now := s.current, time.Now()
+	usable := t != nil && t != not && !t.over(now)
+	fresh, renewable := usable && !t.aged(now), usable && t.extends()
+	s.p.mu.Unlock()
+	if fresh {
+		return t, nil
 	}
-	text := "object " + strings.Join(names, ", ")
-	if more := len(objects) - most; more > 0 {
-		text += fmt.Sprintf(" and %d more", more)
+	if renewable && s.p.renewToken(ctx, t) == nil {
+		return t, nil
 	}
-	return text
-}
-
-func (s *session) login(ctx context.Context, mount string, token provider.Secret) error {
-	path, err := vaultclass.LoginPath(mount)
-	if err != nil {
-		return provider.Errorf(provider.Invalid, "%w", err)
-	}
-	body, err := json.Marshal(map[string]string{"jwt": string(token), "role": s.role})
-	if err != nil {
-		return provider.Errorf(provider.Internal, "make the login request: %w", err)
-	}
-	s.conn.conceal(token)
-	r, err := s.conn.do(ctx, vaultclass.Read{Method: http.MethodPost, Path: path, Args: string(body)})
-	if err != nil {
-		return err
-	}
-	return s.accept(path, r)
-}
-
-// accept takes the token out of the reply to a login.
-func (s *session) accept(path string, r *reply) error {
+	fresher, err := s.login(ctx, c)
 	switch {
-	case r.secret == nil || r.secret.Auth == nil:
-		return provider.Errorf(provider.Unavailable, "the reply of %s has no auth block: is this a login path of a Vault?", path)
-	case r.secret.Auth.MFARequirement != nil:
-		return provider.Errorf(provider.Denied, "%s asks for a second factor, which a pod cannot give", path)
-	case r.secret.Auth.ClientToken == "":
-		return provider.Errorf(provider.Unavailable, "the reply of %s has no client token", path)
+	case errors.Is(err, errPodsApart):
+		s.p.keepApart(c, fresher)
+		return nil, err
+	case err != nil:
+		s.noteDenial(err)
+		return nil, err
 	}
-	token := provider.Secret(r.secret.Auth.ClientToken)
-	s.conn.conceal(token)
-	s.conn.client.SetToken(string(token))
-	return nil
+	s.p.mu.Lock()
+	defer s.p.mu.Unlock()
+	s.denials = nil
+	if fresher.shared(s.p) {
+		s.replace(fresher)
+	}
+	return fresher, nil
 }
 
-// replies holds what was read, by request.
-type replies map[vaultclass.Read]*reply
+// replace needs p.mu.
+func (s *session) replace(t *token) {
+	before := s.current
+	s.current = t
+	if before != nil && before != t {
+		s.p.retire(before)
+	}
+}
 
-// readAll makes each distinct request once.
-func (s *session) readAll(ctx context.Context, objects []vaultclass.Object) (replies, error) {
-	got := replies{}
-	total := 0
-	for _, o := range objects {
-		if got[o.Read] != nil {
-			continue
-		}
-		r, err := s.conn.do(ctx, o.Read)
-		if err != nil {
-			return nil, fmt.Errorf("object %q: read %s with role %q: %w", o.Name, o.Read.Path, s.role, err)
-		}
-		if total += r.size; total > maxFiles {
-			return nil, provider.Errorf(provider.TooLarge, "object %q: the secrets of the class exceed %d bytes", o.Name, maxFiles)
-		}
-		got[o.Read] = r
+func (s *session) noteDenial(err error) {
+	if provider.KindOf(err) != provider.Denied {
+		return
+	}
+	s.p.mu.Lock()
+	defer s.p.mu.Unlock()
+	s.denials, s.denial = append(s.denials, time.Now()), err
+	if len(s.denials) > maxDenials {
+		s.denials = s.denials[1:]
+	}
+	s.last = nil // whoever is refused gets nothing from memory
+}
+
+// denied returns the last refusal if there were several in a row, just now: then it
+// is not about one pod's token.
+func (s *session) denied() error {
+	s.p.mu.Lock()
+	defer s.p.mu.Unlock()
+	if len(s.denials) < maxDenials || time.Since(s.denials[0]) > denialWindow {
+		return nil
+	}
+	return s.denial
+}
+
+// read makes one request as a caller. If Vault refuses a token that was there before,
+// it is tried once more with another one.
+func (s *session) read(ctx context.Context, m *mount, r vaultclass.Read) (*reply, error) {
+	t, err := s.acquire(ctx, m, nil)
+	if err != nil {
+		return nil, provider.At(provider.LoggingIn, err)
+	}
+	got, err := s.readWith(ctx, m, t, r)
+	if !isForbidden(err) || !t.began.Before(m.began) || !s.mayRelogin(ctx, t) {
+		return got, err
+	}
+	again, loginErr := s.acquire(ctx, m, t)
+	if loginErr != nil {
+		return nil, provider.At(provider.LoggingIn, fmt.Errorf("%w; then, logging in anew: %w", err, loginErr))
+	}
+	got, err = s.readWith(ctx, m, again, r)
+	s.noteRelogin(isForbidden(err))
+	return got, err
+}
+
+// readWith uses up a token that was acquired.
+func (s *session) readWith(ctx context.Context, m *mount, t *token, r vaultclass.Read) (*reply, error) {
+	defer s.p.release(t)
+	began := time.Now()
+	got, err := s.conn.do(ctx, query{Read: r, operation: opRead, token: t.value, secrets: m.caller.secrets()})
+	if err != nil {
+		s.forget(r, err)
+		return nil, err
+	}
+	got.began = began
+	if got.isPrivate(r) {
+		s.p.keep(m, t, r, got)
 	}
 	return got, nil
 }
+
+func isForbidden(err error) bool {
+	return err != nil && provider.KindOf(err) == provider.Denied && !isOutage(err)
+}
+
+// mayRelogin says whether another login may help against a 403. One that did not is
+// not repeated as long as the token is valid.
+func (s *session) mayRelogin(ctx context.Context, t *token) bool {
+	s.p.mu.Lock()
+	other := s.current != nil && s.current != t
+	waiting := time.Now().Before(s.relogin.until)
+	s.p.mu.Unlock()
+	if other || !waiting {
+		return true
+	}
+	valid, err := t.valid(ctx)
+	return err == nil && !valid
+}
+
+// noteRelogin remembers whether a login helped against a 403.
+func (s *session) noteRelogin(inVain bool) {
+	s.p.mu.Lock()
+	defer s.p.mu.Unlock()
+	s.relogin.wait = min(max(firstRelogin, 2*s.relogin.wait), mostRelogin)
+	if !inVain {
+		s.relogin.wait = 0
+	}
+	s.relogin.until = time.Now().Add(s.relogin.wait)
+}
+
+// isPublic says whether a reply can be given to all callers of an identity. Only a
+// plain GET is ever asked for together.
+func isPublic(r vaultclass.Read) bool { return r.Method == http.MethodGet && r.Args == "" }

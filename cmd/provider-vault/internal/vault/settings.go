@@ -7,6 +7,7 @@ import (
 	"github.com/hashicorp/vault/api"
 
 	"github.com/strongroom/strongroom/internal/vaultclass"
+	"github.com/strongroom/strongroom/provider"
 )
 
 // level is what one source says: the environment, the flags or a class. Empty
@@ -26,6 +27,9 @@ type tlsLevel struct {
 	certFile   string
 	keyFile    string
 	skipVerify *bool
+	confined   bool // whose files must be where the operator allows it
+	certPEM    string
+	keyPEM     provider.Secret
 }
 
 // settings are the levels laid over each other.
@@ -45,6 +49,11 @@ type tlsSettings struct {
 	certFile   string
 	keyFile    string
 	skipVerify bool
+	// The files below come from a class, and must be where the operator allows it.
+	caConfined, certConfined bool
+	// certPEM and keyPEM are a client certificate that is no file.
+	certPEM string
+	keyPEM  provider.Secret
 }
 
 // resolve lays levels over each other, the last one on top.
@@ -59,12 +68,18 @@ func resolve(levels ...level) settings {
 	return s
 }
 
+// shownAddress is the address without what must not be shown.
+func (s *settings) shownAddress() string { return origin(s.address) }
+
 func (s *tlsSettings) overlay(l tlsLevel) {
 	if l.caFile != "" || l.caBytes != "" || l.caDir != "" {
-		s.caFile, s.caBytes, s.caDir = l.caFile, l.caBytes, l.caDir
+		s.caFile, s.caBytes, s.caDir, s.caConfined = l.caFile, l.caBytes, l.caDir, l.confined
 	}
 	if l.certFile != "" || l.keyFile != "" {
-		s.certFile, s.keyFile = l.certFile, l.keyFile
+		s.certFile, s.keyFile, s.certConfined = l.certFile, l.keyFile, l.confined
+	}
+	if l.certPEM != "" {
+		s.certPEM, s.keyPEM = l.certPEM, l.keyPEM
 	}
 	over(&s.serverName, l.serverName)
 	if l.skipVerify != nil {
@@ -120,10 +135,14 @@ func envLevel(getenv func(string) string) (level, error) {
 }
 
 func classLevel(c *vaultclass.Class) level {
+	mount := c.AuthMount
+	if mount == "" && c.AuthMethod != vaultclass.Kubernetes {
+		mount = c.AuthMethod // what the operator says is of the default method
+	}
 	return level{
 		address:   c.Address,
 		namespace: c.Namespace,
-		authMount: c.AuthMount,
+		authMount: mount,
 		tls: tlsLevel{
 			caFile:     c.TLS.CACert,
 			caDir:      c.TLS.CADirectory,
@@ -131,6 +150,7 @@ func classLevel(c *vaultclass.Class) level {
 			certFile:   c.TLS.ClientCert,
 			keyFile:    c.TLS.ClientKey,
 			skipVerify: c.TLS.SkipVerify,
+			confined:   true,
 		},
 	}
 }

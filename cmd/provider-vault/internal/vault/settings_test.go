@@ -1,16 +1,27 @@
 package vault
 
 import (
+	"cmp"
+	"context"
 	"flag"
 	"io"
 	"log/slog"
 	"strings"
 	"testing"
+	"time"
 
-	"github.com/google/go-cmp/cmp"
+	gocmp "github.com/google/go-cmp/cmp"
 
 	"github.com/strongroom/strongroom/internal/vaultclass"
 )
+
+// config is one that New accepts, with an environment and flags.
+func config(getenv func(string) string, f Flags) Config {
+	return Config{
+		Getenv: getenv, Flags: f, Log: slog.New(slog.DiscardHandler),
+		VersionKey: func(context.Context) []byte { return []byte("key") },
+	}
+}
 
 func env(vars ...string) func(string) string {
 	m := map[string]string{}
@@ -42,16 +53,16 @@ func TestPrecedence(t *testing.T) {
 		"nothing": {want: base},
 		"environment": {env: allEnv, want: settings{
 			"https://env", "env", "kubernetes",
-			tlsSettings{"env-ca", "env-bytes", "env-dir", "env", "env-cert", "env-key", true},
+			tlsSettings{caFile: "env-ca", caBytes: "env-bytes", caDir: "env-dir", serverName: "env", certFile: "env-cert", keyFile: "env-key", skipVerify: true},
 		}},
 		"flags": {env: allEnv, flags: allFlags, want: settings{
-			"https://flag", "flag", "flag", tlsSettings{"flag-ca", "", "", "flag", "flag-cert", "flag-key", true},
+			"https://flag", "flag", "flag", tlsSettings{caFile: "flag-ca", serverName: "flag", certFile: "flag-cert", keyFile: "flag-key", skipVerify: true},
 		}},
 		"class": {env: allEnv, flags: allFlags, class: vaultclass.Class{
 			Address: "https://class", Namespace: "class", AuthMount: "class",
 			TLS: vaultclass.TLS{CADirectory: "class-dir", ServerName: "class", ClientCert: "c", ClientKey: "k", SkipVerify: &no},
 		}, want: settings{
-			"https://class", "class", "class", tlsSettings{"", "", "class-dir", "class", "c", "k", false},
+			"https://class", "class", "class", tlsSettings{caDir: "class-dir", serverName: "class", certFile: "c", keyFile: "k", caConfined: true, certConfined: true},
 		}},
 		"class skips":            {class: vaultclass.Class{TLS: vaultclass.TLS{SkipVerify: &yes}}, want: skipping(base)},
 		"flag skips":             {flags: []string{"-vault-tls-skip-verify"}, env: []string{"VAULT_SKIP_VERIFY", "0"}, want: skipping(base)},
@@ -61,12 +72,12 @@ func TestPrecedence(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			c := Config{Getenv: env(tt.env...), Log: slog.New(slog.DiscardHandler), Flags: parseFlags(t, tt.flags)}
-			p, err := New(c)
+			tt.class.AuthMethod = cmp.Or(tt.class.AuthMethod, vaultclass.Kubernetes)
+			p, err := New(t.Context(), config(env(tt.env...), parseFlags(t, tt.flags)))
 			if err != nil {
 				t.Fatal(err)
 			}
-			if got := p.settings(&tt.class); got != tt.want {
+			if got := resolve(p.env, p.flags, classLevel(&tt.class), p.agent); got != tt.want {
 				t.Errorf("got  %+v\nwant %+v", got, tt.want)
 			}
 		})
@@ -94,8 +105,8 @@ func TestFlagsOfTheExistingProvider(t *testing.T) {
 	got := parseFlags(t, []string{
 		"-debug", "--output=yaml", "-hmac-secret-name=k", "-cache-size=-1", "--vault-tls-ca-directory=d",
 	})
-	want := Flags{AuthMount: "kubernetes", HMACSecretName: "k", CacheSize: -1, CADirectory: "d"}
-	if diff := cmp.Diff(want, got); diff != "" {
+	want := Flags{AuthMount: "kubernetes", HMACSecretName: "k", CacheSize: -1, CADirectory: "d", JWTSessionScope: scopePod, MaxStaleIfError: time.Hour}
+	if diff := gocmp.Diff(want, got); diff != "" {
 		t.Errorf("flags (-want +got):\n%s", diff)
 	}
 }
@@ -113,8 +124,11 @@ func TestNewRefuses(t *testing.T) {
 		"flag address": {nil, Flags{Address: "ftp://x"}, "flags: vault address"},
 		"flag mount":   {nil, Flags{AuthMount: "../.."}, "flags: vault auth mount"},
 		"lone key":     {nil, Flags{TLSClientKey: "k"}, "belong together"},
+		"scope":        {nil, Flags{JWTSessionScope: "node"}, "jwt-session-scope"},
+		"pattern":      {nil, Flags{AllowedAddresses: "https://["}, "allowed-addresses"},
+		"directory":    {nil, Flags{TLSFilesDirectory: "certs"}, "vault-tls-files-directory"},
 	} {
-		_, err := New(Config{Getenv: env(tt.env...), Log: slog.New(slog.DiscardHandler), Flags: tt.flags})
+		_, err := New(t.Context(), config(env(tt.env...), tt.flags))
 		if err == nil || !strings.Contains(err.Error(), tt.want) {
 			t.Errorf("%s: error %v does not contain %q", name, err, tt.want)
 		}
@@ -127,7 +141,7 @@ func TestNewRefusesWhatTheLibraryRefuses(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Setenv(name, value)
-			if _, err := New(Config{Getenv: env(), Log: slog.New(slog.DiscardHandler)}); err == nil {
+			if _, err := New(t.Context(), config(env(), Flags{})); err == nil {
 				t.Errorf("%s=%s is accepted", name, value)
 			}
 		})

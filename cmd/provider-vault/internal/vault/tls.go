@@ -30,28 +30,32 @@ type digest [sha256.Size]byte
 
 // load reads the files anew each time, so that a renewed certificate counts
 // from the next connection on.
-func (s tlsSettings) load() (*material, error) {
+func (s tlsSettings) load(g *guard) (*material, error) {
 	m := &material{settings: s}
 	var err error
-	if m.cas, err = s.loadCAs(); err != nil {
+	if m.cas, err = s.loadCAs(g); err != nil {
 		return nil, err
 	}
-	if s.certFile == "" && s.keyFile == "" {
+	switch {
+	case s.certPEM != "":
+		m.cert, m.key = []byte(s.certPEM), []byte(string(s.keyPEM))
+		return m, nil
+	case s.certFile == "" && s.keyFile == "":
 		return m, nil
 	}
-	if m.cert, err = readPEM(s.certFile); err != nil {
+	if m.cert, err = readPEM(g, s.certFile, s.certConfined); err != nil {
 		return nil, fmt.Errorf("client certificate: %w", err)
 	}
-	if m.key, err = readPEM(s.keyFile); err != nil {
+	if m.key, err = readPEM(g, s.keyFile, s.certConfined); err != nil {
 		return nil, fmt.Errorf("key of the client certificate: %w", err)
 	}
 	return m, nil
 }
 
-func (s tlsSettings) loadCAs() ([][]byte, error) {
+func (s tlsSettings) loadCAs(g *guard) ([][]byte, error) {
 	switch {
 	case s.caFile != "":
-		ca, err := readPEM(s.caFile)
+		ca, err := readPEM(g, s.caFile, s.caConfined)
 		if err != nil {
 			return nil, fmt.Errorf("CA certificates: %w", err)
 		}
@@ -59,7 +63,7 @@ func (s tlsSettings) loadCAs() ([][]byte, error) {
 	case s.caBytes != "":
 		return [][]byte{[]byte(s.caBytes)}, nil
 	case s.caDir != "":
-		return readPEMDir(s.caDir)
+		return readPEMDir(g, s.caDir, s.caConfined)
 	}
 	return nil, nil
 }
@@ -74,7 +78,7 @@ func (m *material) digest() digest {
 	for _, text := range []string{s.caFile, s.caBytes, s.caDir, s.serverName, s.certFile, s.keyFile} {
 		part([]byte(text))
 	}
-	part(fmt.Append(nil, s.skipVerify))
+	part(fmt.Append(nil, s.skipVerify, s.caConfined, s.certConfined))
 	part(m.cert)
 	part(m.key)
 	for _, ca := range m.cas {
@@ -109,19 +113,19 @@ func (m *material) config() (*tls.Config, error) {
 	return c, nil
 }
 
-func readPEM(name string) ([]byte, error) {
-	info, err := os.Stat(name)
+func readPEM(g *guard, name string, confined bool) ([]byte, error) {
+	f, err := g.open(name, confined)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = f.Close() }() // only read
+	info, err := f.Stat()
 	if err != nil {
 		return nil, err
 	}
 	if !info.Mode().IsRegular() {
 		return nil, fmt.Errorf("%s is not a file", name)
 	}
-	f, err := os.Open(name)
-	if err != nil {
-		return nil, err
-	}
-	defer func() { _ = f.Close() }() // only read
 	b, err := io.ReadAll(io.LimitReader(f, maxPEM+1))
 	if err == nil && len(b) > maxPEM {
 		err = fmt.Errorf("%s is larger than %d bytes", name, maxPEM)
@@ -131,7 +135,12 @@ func readPEM(name string) ([]byte, error) {
 
 // readPEMDir reads every file below dir. Directories behind links are not
 // entered: those of a mounted Secret or ConfigMap hold what is linked beside them.
-func readPEMDir(dir string) (pems [][]byte, err error) {
+func readPEMDir(g *guard, dir string, confined bool) (pems [][]byte, err error) {
+	if confined && g != nil && g.filesBelow != "" {
+		if _, err = g.below(dir); err != nil {
+			return nil, fmt.Errorf("CA directory %s: %w", dir, err)
+		}
+	}
 	total := 0
 	err = filepath.WalkDir(dir, func(name string, entry fs.DirEntry, err error) error {
 		if err != nil || entry.IsDir() {
@@ -140,7 +149,7 @@ func readPEMDir(dir string) (pems [][]byte, err error) {
 		if info, statErr := os.Stat(name); statErr == nil && info.IsDir() {
 			return nil
 		}
-		b, err := readPEM(name)
+		b, err := readPEM(g, name, confined)
 		if pems, total = append(pems, b), total+len(b); total > maxPEM {
 			return fmt.Errorf("the files are larger than %d bytes", maxPEM)
 		}

@@ -22,6 +22,7 @@ const (
 // never changed once it is in here, so a class cannot affect another's.
 type transports struct {
 	proxy func(*http.Request) (*url.URL, error)
+	guard *guard
 
 	mu   sync.Mutex
 	byID map[transportKey]*transport
@@ -34,17 +35,18 @@ type transportKey struct {
 
 // transport is an [http.RoundTripper] with bounded replies.
 type transport struct {
+	key  transportKey
 	http *http.Transport
 	used time.Time // guarded by transports.mu
 }
 
-func newTransports(proxy func(*http.Request) (*url.URL, error)) *transports {
-	return &transports{proxy: proxy, byID: map[transportKey]*transport{}}
+func newTransports(proxy func(*http.Request) (*url.URL, error), g *guard) *transports {
+	return &transports{proxy: proxy, guard: g, byID: map[transportKey]*transport{}}
 }
 
 // get returns the transport for TLS settings and an optional unix socket.
 func (ts *transports) get(s tlsSettings, socket string) (*transport, error) {
-	m, err := s.load()
+	m, err := s.load(ts.guard)
 	if err != nil {
 		return nil, err
 	}
@@ -80,7 +82,7 @@ func (ts *transports) keep(key transportKey, made *transport) *transport {
 	if len(ts.byID) >= maxTransports {
 		ts.evict()
 	}
-	made.used = time.Now()
+	made.key, made.used = key, time.Now()
 	ts.byID[key] = made
 	return made
 }

@@ -53,7 +53,7 @@ func TestTransportsAreSharedByEqualSettings(t *testing.T) {
 	cert, key := makePair(t)
 	ca := writeFile(t, "ca.pem", cert)
 	pair := [2]string{writeFile(t, "tls.crt", cert), writeFile(t, "tls.key", key)}
-	ts := newTransports(http.ProxyFromEnvironment)
+	ts := newTransports(http.ProxyFromEnvironment, nil)
 	seen := map[*transport]string{}
 	for name, s := range map[string]tlsSettings{
 		"nothing":     {},
@@ -87,7 +87,7 @@ func TestTransportFollowsItsFiles(t *testing.T) {
 	one, _ := makePair(t)
 	two, _ := makePair(t)
 	ca := writeFile(t, "ca.pem", one)
-	ts := newTransports(nil)
+	ts := newTransports(nil, nil)
 	before := get(t, ts, tlsSettings{caFile: ca}, "")
 	if err := os.WriteFile(ca, two, 0o600); err != nil {
 		t.Fatal(err)
@@ -99,7 +99,7 @@ func TestTransportFollowsItsFiles(t *testing.T) {
 
 func TestTransportsAreBounded(t *testing.T) {
 	t.Parallel()
-	ts := newTransports(nil)
+	ts := newTransports(nil, nil)
 	used := get(t, ts, tlsSettings{serverName: "used"}, "")
 	for i := range 3 * maxTransports {
 		get(t, ts, tlsSettings{serverName: fmt.Sprint(i)}, "")
@@ -159,7 +159,7 @@ func TestCADirectoryOfAMountedSecret(t *testing.T) {
 	must(os.WriteFile(filepath.Join(dir, "..2024", "ca.crt"), cert, 0o600))
 	must(os.Symlink("..2024", filepath.Join(dir, "..data")))
 	must(os.Symlink("..data/ca.crt", filepath.Join(dir, "ca.crt")))
-	pems, err := readPEMDir(dir)
+	pems, err := readPEMDir(nil, dir, false)
 	if err != nil || len(pems) != 1 {
 		t.Errorf("%d files, %v; want the one certificate", len(pems), err)
 	}
@@ -187,7 +187,7 @@ func TestTLSFilesThatAreWrong(t *testing.T) {
 		"absent cert": {tlsSettings{certFile: "/nowhere/c", keyFile: writeFile(t, "k", key)}, "client certificate"},
 		"absent key":  {tlsSettings{certFile: writeFile(t, "c", cert), keyFile: "/nowhere/k"}, "key of the client certificate"},
 	} {
-		_, err := newTransports(nil).get(tt.s, "")
+		_, err := newTransports(nil, nil).get(tt.s, "")
 		if err == nil || !strings.Contains(err.Error(), tt.want) || strings.Contains(err.Error(), "s3cr3t") {
 			t.Errorf("%s: error %v does not contain %q", name, err, tt.want)
 		}

@@ -13,7 +13,11 @@ import (
 // versionOf names an object's state by a keyed hash over its configuration and
 // content, so that neither can be guessed from it. The bytes that are hashed are
 // those of the existing provider: a move from one to the other is no rotation.
+// Without a key there are no versions.
 func versionOf(key []byte, o *vaultclass.Object, content []byte) (string, error) {
+	if len(key) == 0 {
+		return "", nil
+	}
 	config, err := json.Marshal(struct {
 		ObjectName     string
 		SecretPath     string

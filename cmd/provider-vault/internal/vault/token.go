@@ -1,0 +1,96 @@
+package vault
+
+import (
+	"time"
+
+	"github.com/hashicorp/vault/api"
+)
+
+// token is what a login gave, or the operator. Everything is guarded by Provider.mu
+// but value, which never changes.
+type token struct {
+	session *session
+	value   string
+	// began is when its login did; zero for one that is the operator's.
+	began time.Time
+
+	term              // how long it lives
+	revocable bool    // batch tokens and the operator's are not
+	uses      int     // how often it can still be used; negative for ever
+	busy      int     // requests under way
+	retired   bool    // nobody will use it again
+	untidy    bool    // it has leases that should be gone, which Vault did not let us revoke
+	revoked   bool    // or about to be
+	held      heldSet // live leases that it made, which end when it does
+	timer     *time.Timer
+}
+
+// term is how long a token or a lease lives.
+type term struct {
+	from      time.Time     // when Vault said it last
+	expires   time.Time     // zero is never
+	granted   time.Duration // what Vault gave at first
+	renewable bool
+	capped    bool // it cannot be prolonged as far as at first
+}
+
+// newTerm is what a reply says that was asked for at a time.
+func newTerm(asked time.Time, seconds int, renewable bool) term {
+	t := term{from: asked, granted: time.Duration(seconds) * time.Second, renewable: renewable}
+	if seconds > 0 {
+		t.expires = asked.Add(t.granted)
+	}
+	return t
+}
+
+// prolonged is the term after a renewal.
+func (t term) prolonged(asked time.Time, seconds int, renewable bool) term {
+	got := time.Duration(seconds) * time.Second
+	t.from, t.expires, t.renewable = asked, asked.Add(got), renewable
+	t.capped = got < t.granted-time.Second // Vault counts in whole seconds
+	return t
+}
+
+// extends says whether a renewal would gain time.
+func (t *term) extends() bool { return t.renewable && !t.capped }
+
+// part is when a share of the term, in percent, has passed; zero if it never ends.
+func (t *term) part(percent int) time.Time {
+	if t.expires.IsZero() {
+		return time.Time{}
+	}
+	return t.from.Add(t.expires.Sub(t.from) * time.Duration(percent) / 100)
+}
+
+// over says whether the term ends so soon that a request might come too late.
+func (t *term) over(now time.Time) bool {
+	if t.expires.IsZero() {
+		return false
+	}
+	margin := min(t.granted/10, 10*time.Second)
+	return !now.Before(t.expires.Add(-margin))
+}
+
+// aged says whether it is time for another token, or to renew this one.
+func (t *term) aged(now time.Time) bool {
+	at := t.part(percentOfUse)
+	return !at.IsZero() && !now.Before(at)
+}
+
+const (
+	// percentOfUse is after which share of its term something is replaced, so that
+	// the old and the new one overlap.
+	percentOfUse = 67
+	// percentOfRenewal is after which share of its term something is renewed.
+	percentOfRenewal = 50
+)
+
+// newToken takes the token out of the reply to a login.
+func newToken(s *session, began time.Time, auth *api.SecretAuth, kind string) *token {
+	t := &token{
+		session: s, value: auth.ClientToken, began: began,
+		term:      newTerm(began, auth.LeaseDuration, auth.Renewable),
+		revocable: kind != "batch", uses: -1, held: heldSet{},
+	}
+	return t
+}
