@@ -165,7 +165,7 @@ func (p *Provider) readOne(ctx context.Context, m *mount, r vaultclass.Read) (*r
 	if !isPublic(r) {
 		return s.read(ctx, m, r)
 	}
-	got, own, err := s.reads.Do(ctx, r, m.notBefore, func(ctx context.Context) (*reply, bool, error) {
+	got, own, err := s.reads.Do(ctx, r, p.newerFor(m, r), func(ctx context.Context) (*reply, bool, error) {
 		got, err := s.read(ctx, m, r)
 		if err != nil {
 			return nil, false, err
@@ -183,6 +183,17 @@ func (p *Provider) readOne(ctx context.Context, m *mount, r vaultclass.Read) (*r
 	}
 	s.noteLast(m, r, got)
 	return got, nil
+}
+
+// newerFor is when a read must have begun that the volume can have: a refresh wants
+// one that the volume does not know yet.
+func (p *Provider) newerFor(m *mount, r vaultclass.Read) time.Time {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if known, ok := m.volume.known[r]; ok && !known.Before(m.notBefore) {
+		return known.Add(1)
+	}
+	return m.notBefore
 }
 
 // heldFor returns what the volume holds for a request.

@@ -31,6 +31,7 @@ type volume struct {
 	held    map[heldKey]*held
 	old     heldSet // replaced, and perhaps still in use
 	first   map[vaultclass.Read]first
+	known   map[vaultclass.Read]time.Time // when the reads of its content began
 	tells   bool
 	mounted bool // a mount has succeeded
 	gone    bool
@@ -345,7 +346,10 @@ func (p *Provider) openVolume(m *mount, req *provider.Request) {
 // settle notes that a mount has succeeded with these reads. What the volume held for
 // others is put aside. It needs p.mu.
 func (v *volume) settle(s *session, reads map[vaultclass.Read]*reply) {
-	v.mounted = true
+	v.mounted, v.known = true, map[vaultclass.Read]time.Time{}
+	for read, r := range reads {
+		v.known[read] = r.began
+	}
 	for key, h := range maps.Clone(v.held) {
 		if _, ok := reads[key.read]; !ok || key.session != s {
 			v.supersede(h)
