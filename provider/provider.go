@@ -83,8 +83,8 @@ type File struct {
 type Response struct {
 	Files    []File
 	Versions []Version
-	// Refresh asks the driver to call again after this time, a lease for instance;
-	// 0 leaves it to the class's interval.
+	// Refresh asks the driver to call again after this time, before the end of a lease
+	// for instance. The class's interval counts if it is shorter, or if this is 0.
 	Refresh time.Duration
 	// Expires is when the content stops being valid at the store; zero if never.
 	Expires time.Time

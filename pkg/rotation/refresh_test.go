@@ -299,11 +299,12 @@ func TestRestart(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w, s := newWorld(), &store{value: "1", version: "v1", hint: 30 * time.Minute}
 		w.mount = s.mount
-		if err := w.volumes(t, rotating).Publish(t.Context(), volume(1)); err != nil {
+		hourly := func(cfg *rotation.Config) { cfg.Interval = time.Hour }
+		if err := w.volumes(t, hourly).Publish(t.Context(), volume(1)); err != nil {
 			t.Fatal(err)
 		}
 		time.Sleep(10 * time.Minute)
-		r := w.volumes(t, rotating)
+		r := w.volumes(t, hourly)
 		if err := r.Scan(); err != nil {
 			t.Fatal(err)
 		}

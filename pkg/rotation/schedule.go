@@ -46,7 +46,7 @@ type plan struct {
 	interval time.Duration // of the class; 0 is the driver's
 	never    bool
 	fetched  time.Time     // when the content was read last, changed or not
-	lease    time.Duration // when the provider wants to be asked again after that; 0 is the interval
+	lease    time.Duration // when the provider wants to be asked again after that; 0 if it does not say
 }
 
 // job is a refresh whose time has come.
@@ -150,17 +150,21 @@ func (s *schedule) put(now time.Time, target string, p plan) {
 	s.set(e, at, trigger)
 }
 
-// planned is when the next refresh is, if all goes well; zero is never.
+// planned is when the next refresh is, if all goes well; zero is never. A volume may
+// hold what has a lease and what has none: so the earlier time counts, that of the
+// interval or that which the provider asked for.
 func (s *schedule) planned(now time.Time, e *entry) (time.Time, Trigger) {
-	switch {
-	case e.never:
+	if e.never {
 		return time.Time{}, ""
-	case e.lease > 0:
-		return now.Add(e.fetched.Add(max(e.lease, leastLease)).Sub(now)), OnLease // with the monotonic clock of now
 	}
+	after := func(d time.Duration) time.Time { return now.Add(e.fetched.Add(d).Sub(now)) } // with the monotonic clock of now
 	period := s.period(e)
-	at := now.Add(e.fetched.Add(period).Sub(now))
-	return at.Add(s.towardsPhase(at, e, period)), OnInterval
+	at := after(period)
+	at = at.Add(s.towardsPhase(at, e, period))
+	if asked := after(max(e.lease, leastLease)); e.lease > 0 && asked.Before(at) {
+		return asked, OnLease
+	}
+	return at, OnInterval
 }
 
 // period is the interval of a volume.
@@ -487,8 +491,8 @@ func (s *schedule) hear(name circuitName) {
 	}
 }
 
-// staleAt is when a volume counts as stale: after two intervals without an answer;
-// zero is never.
+// staleAt is when a volume counts as stale: after two intervals without an answer, or
+// twice what its provider asked for, if that is shorter; zero is never.
 func (s *schedule) staleAt(target string) time.Time {
 	e := s.entries[target]
 	if e == nil || e.never {
@@ -496,7 +500,7 @@ func (s *schedule) staleAt(target string) time.Time {
 	}
 	period := s.period(e)
 	if e.lease > 0 {
-		period = e.lease
+		period = min(period, e.lease)
 	}
 	return e.fetched.Add(2 * period)
 }
