@@ -57,6 +57,35 @@ fills() {
 	printf 'secretObjects:\n- {secretName: %s, type: %s, data: [%s]%s}\n' "$1" "${type:-Opaque}" "$data" "${metadata:+, $metadata}"
 }
 
+# vault_class NAMESPACE NAME [LINE...]: a class of the Vault provider. Its parameters are
+# the lines, and as objects YAML from standard input.
+vault_class() {
+	local namespace=$1 name=$2
+	shift 2
+	{
+		printf '%s\n' "$@"
+		echo 'objects: |'
+		sed 's/^/  /'
+	} | class "$namespace" "$name" vault
+}
+
+# vault_role NAMESPACE NAME [SETTING...]: a role of Kubernetes auth that gives service
+# accounts there the policy of its name.
+vault_role() {
+	vault write "auth/kubernetes/role/$2" bound_service_account_names="${account:-web}" \
+		bound_service_account_namespaces="$1" audience=vault policies="$2" ttl=20m "${@:3}" >/dev/null
+}
+
+# Vault's audit log has a line for each request and each answer; values in it are hashed.
+# audit_mark: where it ends now.
+audit_mark() { stat -c %s "$STRONGROOM_RUN/vault/audit.log"; }
+
+# audited MARK FILTER: how many answers since then a jq filter selects.
+audited() {
+	tail -c "+$(($1 + 1))" "$STRONGROOM_RUN/vault/audit.log" |
+		jq -cR "fromjson? | select(.type == \"response\") | select($2)" | wc -l
+}
+
 # objects NAME...: the parameter of the scripted provider.
 objects() {
 	echo 'objects: |'
@@ -66,14 +95,16 @@ objects() {
 }
 
 # pod_yaml NAMESPACE NAME CLASS...: a pod that mounts each class at /mnt/0, /mnt/1 and so
-# on. Of the shell's variables account, group, attributes, node and more, which is in the
-# container, are used, if they are set.
+# on. Of the shell's variables account, group, attributes, node, credential (the Secret of
+# nodePublishSecretRef), program and more, which is in the container, are used, if they
+# are set.
 pod_yaml() {
 	local namespace=$1 name=$2 n=0 mounts='' volumes='' class
 	shift 2
 	for class; do
 		mounts+="{name: v$n, mountPath: /mnt/$n, readOnly: true},"
 		volumes+="{name: v$n, csi: {driver: secrets-store.csi.k8s.io, readOnly: ${readonly:-true},"
+		[ -z "${credential:-}" ] || volumes+=" nodePublishSecretRef: {name: $credential},"
 		volumes+=" volumeAttributes: {secretProviderClass: $class${attributes:+, $attributes}}}},"
 		n=$((n + 1))
 	done
@@ -91,7 +122,7 @@ pod_yaml() {
 		  - name: main
 		    image: $IMAGE
 		    imagePullPolicy: IfNotPresent
-		    command: [sleep, infinity]
+		    command: [${program:-sleep, infinity}]
 		    volumeMounts: [$mounts]
 		    ${more:-}
 		  volumes: [$volumes]
