@@ -153,8 +153,8 @@ func (r *Volumes) userOf(name secretName) (target string) {
 	}
 	last := time.Time{}
 	for user := range f.users {
-		if k := r.known[user]; k != nil && k.remember && (target == "" || k.memory.Fetched.After(last)) {
-			target, last = user, k.memory.Fetched
+		if k := r.known[user]; k != nil && k.remember && (target == "" || k.memory.read().After(last)) {
+			target, last = user, k.memory.read()
 		}
 	}
 	return target
@@ -236,7 +236,7 @@ func (r *Volumes) isOutdated(f filling) bool {
 
 func (r *Volumes) fillOne(ctx context.Context, f filling, object SecretObject) (err error) {
 	defer r.recovered(ctx, "fill", &err)
-	c := Copy{Pod: f.m.Pod, Class: f.m.Class, Object: object, Files: f.files, Fetched: f.m.Fetched, Repeat: f.repeat != secretName{}}
+	c := Copy{Pod: f.m.Pod, Class: f.m.Class, Object: object, Files: f.files, Fetched: f.m.read(), Repeat: f.repeat != secretName{}}
 	start := time.Now()
 	again, err := r.cfg.Secrets.Fill(ctx, c)
 	r.cfg.Meter.Filled(f.class.Provider, time.Since(start), err)

@@ -31,6 +31,9 @@ type memory struct {
 	Secrets []string `json:"secrets,omitempty"`
 	// Fetched is when the last fetch began that succeeded.
 	Fetched time.Time `json:"fetched"`
+	// Served is when the content was read, if the store did not answer then and the
+	// provider served what it had.
+	Served time.Time `json:"served,omitzero"`
 	// Changed is when something that is recorded changed.
 	Changed time.Time `json:"changed"`
 	// Expires is when the content stops being valid at the store; Told is the value of
@@ -83,6 +86,14 @@ func (m memory) snapshot(target string) Snapshot {
 		}
 	}
 	return s
+}
+
+// read is when the store was asked for the content.
+func (m memory) read() time.Time {
+	if m.Served.IsZero() || m.Served.After(m.Fetched) {
+		return m.Fetched
+	}
+	return m.Served
 }
 
 func (m memory) className() ClassName { return ClassName{m.Pod.Namespace, m.Class} }

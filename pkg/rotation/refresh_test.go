@@ -30,6 +30,7 @@ type store struct {
 	err      error
 	hint     time.Duration
 	expires  time.Time
+	stale    time.Time
 	asked    int
 	requests []*provider.Request
 }
@@ -45,7 +46,7 @@ func (s *store) mount(_ context.Context, _ string, req *provider.Request) (*prov
 	return &provider.Response{
 		Files:    []provider.File{{Path: "a", Contents: []byte(s.value)}},
 		Versions: []provider.Version{{ID: "a", Version: s.version}},
-		Refresh:  s.hint, Expires: s.expires,
+		Refresh:  s.hint, Expires: s.expires, Stale: s.stale,
 	}, nil
 }
 
@@ -53,6 +54,13 @@ func (s *store) set(version string, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.value, s.version, s.err = "2", version, err
+}
+
+// serve makes its answers those of an earlier read, or not.
+func (s *store) serve(read time.Time) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.stale = read
 }
 
 func (s *store) calls() int {
@@ -613,6 +621,8 @@ type secrets struct {
 	err   error
 	again time.Duration
 	slow  time.Duration
+
+	fetched time.Time
 }
 
 func (s *secrets) Fill(ctx context.Context, c rotation.Copy) (time.Duration, error) {
@@ -623,6 +633,7 @@ func (s *secrets) Fill(ctx context.Context, c rotation.Copy) (time.Duration, err
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	s.fetched = c.Fetched
 	s.calls = append(s.calls, fmt.Sprintf("%s %s repeat=%v", c.Object.Name, c.Files[0].Contents, c.Repeat))
 	return s.again, s.err
 }

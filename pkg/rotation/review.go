@@ -35,6 +35,7 @@ const (
 	// reasonUnclaimed: there are no tokens yet, since nobody brought any.
 	reasonUnclaimed = "NotAnnounced"
 	reasonExpiry    = "ContentExpires"
+	reasonServed    = "ServedStale"
 	reasonRefresh   = "Refreshed"
 	reasonSynced    = "Synced"
 )
@@ -59,6 +60,7 @@ type sufferers struct {
 	of      int // volumes of the class
 	example *known
 	text    string
+	once    bool // telling it again is of no use: nothing will change for any of them
 }
 
 // complaints is what is wrong with all volumes.
@@ -99,12 +101,33 @@ func (r *Volumes) review(ctx context.Context, now time.Time) {
 		if s := k.memory.Synced; s.Type != "" && !s.OK && k.unfilled.err != nil {
 			wrong.add(k, cause{k.class, s.Reason, k.unfilled.about}, k.unfilled.err.Error(), true)
 		}
+		r.addServed(wrong, target, k)
 		r.tellExpiry(k, now)
 	}
 	r.tellCauses(wrong.causes, now)
 	r.mu.Unlock()
 	for target, c := range changed {
 		r.becomeUnready(ctx, target, c)
+	}
+}
+
+// addServed complains of content that its store did not confirm. The oldest is the
+// example. It needs r.mu.
+func (r *Volumes) addServed(c complaints, target string, k *known) {
+	if k.memory.Served.IsZero() || k.failure.err != nil { // which is told
+		return
+	}
+	why := cause{class: k.class, reason: reasonServed}
+	s, never := c.causes[why], r.times.staleAt(target).IsZero()
+	oldest := s == nil || k.memory.read().Before(s.example.memory.read())
+	once := never && (s == nil || s.once)
+	c.add(k, why, "", true)
+	s = c.causes[why]
+	s.once = once
+	if oldest {
+		s.example = k
+		s.text = fmt.Sprintf("its store did not answer, and provider %s served what it had read at %s, %s before", k.memory.Provider,
+			k.memory.read().UTC().Format(time.RFC3339), k.memory.Fetched.Sub(k.memory.read()).Round(time.Second))
 	}
 }
 
@@ -167,7 +190,7 @@ func (r *Volumes) failureOf(k *known, since time.Time) failure {
 // tellCauses tells what is new, or lasts, or is over. It needs r.mu.
 func (r *Volumes) tellCauses(wrong map[cause]*sufferers, now time.Time) {
 	for c, s := range wrong {
-		if at, ok := r.causes[c]; s.lasts && (!ok || now.Sub(at) >= remindEvery) {
+		if at, ok := r.causes[c]; s.lasts && (!ok || !s.once && now.Sub(at) >= remindEvery) {
 			r.causes[c] = now
 			r.tell(s.notice(c, r.cfg.Node))
 		}
@@ -215,6 +238,11 @@ func (s *sufferers) notice(c cause, node string) Notice {
 	case c.about != "":
 		n.Pod = pod
 		n.Text = fmt.Sprintf("secret %s/%s, for %s: %s", c.class.Namespace, c.about, c.class, s.text)
+	case c.reason == reasonServed:
+		if s.count == 1 {
+			n.Pod = pod
+		}
+		n.Text = fmt.Sprintf("%d of %d volumes of %s on node %s hold content that may be old, that of pod %s: %s", s.count, s.of, c.class, node, pod.Name, s.text)
 	case s.count == 1:
 		n.Pod = pod
 		n.Text = fmt.Sprintf("1 of %d volumes of %s on node %s is not refreshed, its files stay as they are: %s", s.of, c.class, node, s.text)
@@ -364,7 +392,7 @@ func (r *Volumes) Report() Report {
 	for target, k := range r.known {
 		age := time.Duration(0)
 		if k.remember {
-			age = max(0, now.Sub(k.memory.Fetched))
+			age = max(0, now.Sub(k.memory.read()))
 		}
 		for _, s := range r.statesOf(target, k, now) {
 			t := report.States[s]

@@ -26,7 +26,8 @@ type Copy struct {
 	Object SecretObject
 	// Files are all files of the volume.
 	Files []provider.File
-	// Fetched is when the fetch of Files began.
+	// Fetched is when the fetch of Files began, or when they were read of which the
+	// provider served a copy.
 	Fetched time.Time
 	// Repeat writes again what this node wrote before, which mends what others did to it.
 	Repeat bool

@@ -184,7 +184,9 @@ type Delivery struct {
 	Phase   Phase
 	Took    time.Duration
 	Changed bool
-	Err     error
+	// Served says that the store did not answer, and the provider served what it had.
+	Served bool
+	Err    error
 }
 
 // Meter counts.

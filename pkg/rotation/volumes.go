@@ -333,7 +333,10 @@ type delivery struct {
 
 // delivered counts a delivery and enters it in the journal.
 func (r *Volumes) delivered(v Volume, trigger Trigger, d delivery) {
-	r.cfg.Meter.Delivered(Delivery{Trigger: trigger, Provider: d.class.Provider, Phase: d.phase, Took: d.took, Changed: d.changed, Err: d.err})
+	r.cfg.Meter.Delivered(Delivery{
+		Trigger: trigger, Provider: d.class.Provider, Phase: d.phase, Took: d.took, Changed: d.changed, Err: d.err,
+		Served: d.err == nil && d.resp != nil && !d.resp.Stale.IsZero(),
+	})
 	e := Entry{Trigger: trigger, Pod: v.Pod, Class: v.Class, Provider: d.class.Provider, Changed: d.changed, Err: d.err}
 	if d.resp != nil {
 		e.Versions = d.resp.Versions
@@ -460,7 +463,7 @@ func remembered(v Volume, class Class, resp *provider.Response, start time.Time)
 	m := memory{
 		Volume: v.ID, Pod: v.Pod, Class: v.Class, ClassUID: class.UID, ClassGeneration: class.Generation, Refresh: class.Refresh,
 		Provider: class.Provider, Interval: class.Interval, Never: class.Never,
-		Versions: resp.Versions, Fetched: start, Changed: start, Expires: resp.Expires,
+		Versions: resp.Versions, Fetched: start, Changed: start, Expires: resp.Expires, Served: resp.Stale,
 		Ready: ready(start), Secrets: class.secretNames(),
 	}
 	if resp.Refresh > 0 {

@@ -28,6 +28,7 @@ type world struct {
 	mu      sync.Mutex
 	mounted map[string]rotation.Generation
 	counted []string
+	served  int // first mounts
 	told    []string
 	slow    time.Duration // of Remember
 	pinned  string
@@ -132,6 +133,9 @@ func (w *world) Delivered(d rotation.Delivery) {
 	what := "refresh"
 	if d.Trigger == rotation.OnMount {
 		what = "publish"
+		if d.Served {
+			w.served++
+		}
 	}
 	w.counted = append(w.counted, fmt.Sprintf("%s %s %d %v", what, d.Provider, d.Phase, d.Err == nil))
 }

@@ -39,6 +39,7 @@ type Volumes struct {
 	rotateErrors  *prometheus.CounterVec
 	rotateTook    prometheus.Histogram
 	refreshed     *prometheus.CounterVec
+	served        *prometheus.CounterVec
 	refreshTook   *prometheus.HistogramVec
 	synced        *prometheus.CounterVec
 	syncTook      prometheus.Histogram
@@ -89,6 +90,7 @@ func New(registry prometheus.Registerer) (*Volumes, error) {
 			Name: "strongroom_refresh_duration_seconds", Help: "Time of refreshes of mounted volumes, also of those that failed.",
 			Buckets: prometheus.ExponentialBuckets(0.001, 3, 11), // 1 ms to 59 s
 		}, []string{"provider"}),
+		served:   own("strongroom_stale_answers_total", "Answers of a provider whose store did not answer: it served what it had.", "provider"),
 		synced:   counter("sync_k8s_secret_total", "Kubernetes Secrets filled, or found as they should be.", "provider"),
 		syncTook: upstreamHistogram("k8s_secret_duration_sec", "Seconds that it took to fill a Kubernetes Secret."),
 		refused:  own("strongroom_secret_errors_total", "Kubernetes Secrets that could not be filled.", "provider", "reason"),
@@ -104,7 +106,7 @@ func New(registry prometheus.Registerer) (*Volumes, error) {
 	for _, c := range []prometheus.Collector{
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
 		v.published, v.publishErrors, unpublished, unpublishErrs, v.took, v.rotated, v.rotateErrors, v.rotateTook, v.refreshed,
-		v.refreshTook, v.synced, v.syncTook, v.refused, v.calls, v.callsInFlight, v.requests,
+		v.served, v.refreshTook, v.synced, v.syncTook, v.refused, v.calls, v.callsInFlight, v.requests,
 	} {
 		if err := registry.Register(c); err != nil {
 			return nil, err
@@ -147,6 +149,9 @@ func (v *Volumes) Filled(name string, took time.Duration, err error) {
 
 // Delivered implements [rotation.Meter].
 func (v *Volumes) Delivered(d rotation.Delivery) {
+	if d.Served {
+		v.served.WithLabelValues(v.known(d.Provider)).Inc()
+	}
 	if d.Trigger != rotation.OnMount {
 		v.refreshedOne(d)
 		return

@@ -25,6 +25,7 @@ func TestNamesAndLabels(t *testing.T) {
 	for _, phase := range []rotation.Phase{rotation.Looking, rotation.Classing, rotation.Fetching, rotation.Writing} {
 		v.Delivered(rotation.Delivery{Trigger: rotation.OnMount, Provider: "vault", Phase: phase, Took: time.Second, Err: errors.New("no")})
 	}
+	v.Delivered(rotation.Delivery{Trigger: rotation.OnInterval, Provider: "vault", Served: true})
 	v.Unpublished(nil)
 	v.Unpublished(errors.New("no"))
 	v.Rejected("NodePublishVolume")
@@ -47,9 +48,12 @@ node_unpublish_error_total{os_type="linux",otel_scope_name="sigs.k8s.io/secrets-
 # HELP node_unpublish_total Volumes unmounted.
 # TYPE node_unpublish_total counter
 node_unpublish_total{os_type="linux",otel_scope_name="sigs.k8s.io/secrets-store-csi-driver"} 1
+# HELP strongroom_stale_answers_total Answers of a provider whose store did not answer: it served what it had.
+# TYPE strongroom_stale_answers_total counter
+strongroom_stale_answers_total{provider="vault"} 1
 `
 	err = testutil.GatherAndCompare(registry, strings.NewReader(want),
-		"node_publish_total", "node_publish_error_total", "node_unpublish_total", "node_unpublish_error_total")
+		"node_publish_total", "node_publish_error_total", "node_unpublish_total", "node_unpublish_error_total", "strongroom_stale_answers_total")
 	if err != nil {
 		t.Error(err)
 	}
