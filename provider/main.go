@@ -2,7 +2,6 @@ package provider
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"flag"
 	"fmt"
@@ -10,7 +9,6 @@ import (
 	"log/slog"
 	"os"
 	"os/signal"
-	"runtime"
 	"runtime/debug"
 	"syscall"
 )
@@ -31,11 +29,13 @@ type Config struct {
 	Log         *slog.Logger
 }
 
+const outputFlag = "output"
+
 // Main runs a provider until SIGTERM or SIGINT; it never returns. Flags that the
 // provider defines on [flag.CommandLine] before the call are parsed with its own.
 func Main(name string, open OpenFunc) {
 	cfg := Config{Name: name, Open: open}
-	level, format, version := slog.LevelInfo, "", false
+	level, format, asked := slog.LevelInfo, "", false
 	flag.StringVar(&cfg.Endpoint, "endpoint", "/var/run/secrets-store-csi-providers/"+name+".sock", "path of the provider's unix socket")
 	flag.IntVar(&cfg.SocketGID, "socket-gid", -1, "group that may use the socket, when driver and provider do not both run as root")
 	flag.StringVar(&cfg.HealthAddr, "health-addr", ":8080", "address of /health/ready, /health/live and /metrics; empty for none")
@@ -45,11 +45,13 @@ func Main(name string, open OpenFunc) {
 		return nil
 	})
 	flag.StringVar(&format, "log-format", "text", "text or json")
-	flag.BoolVar(&version, "version", false, "print the version and exit")
+	flag.BoolVar(&asked, "version", false, "print the version and exit")
+	if flag.Lookup(outputFlag) == nil {
+		flag.String(outputFlag, "json", "how version is printed: json, json-pretty or yaml")
+	}
 	flag.Parse()
-	if version {
-		printVersion(os.Stdout)
-		os.Exit(0)
+	if asked {
+		os.Exit(printVersion(flag.Lookup(outputFlag).Value.String()))
 	}
 	cfg.Log = newLog(os.Stderr, format, &level)
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, os.Interrupt)
@@ -102,17 +104,11 @@ func newLog(w io.Writer, format string, level slog.Leveler) *slog.Logger {
 	return slog.New(slog.NewTextHandler(w, options))
 }
 
-// BuildVersion is the version of the main module that the binary was built from.
-func BuildVersion() string {
-	if info, ok := debug.ReadBuildInfo(); ok && info.Main.Version != "" {
-		return info.Main.Version
+func printVersion(format string) (code int) {
+	info, _ := debug.ReadBuildInfo()
+	if err := buildOf(info).print(os.Stdout, format); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
 	}
-	return "(devel)"
-}
-
-func printVersion(w io.Writer) {
-	_ = json.NewEncoder(w).Encode(map[string]string{ //nolint:errchkjson // strings only
-		"gitVersion": BuildVersion(), "goVersion": runtime.Version(), "compiler": runtime.Compiler,
-		"platform": runtime.GOOS + "/" + runtime.GOARCH, "protocol": protocolVersion,
-	})
+	return 0
 }
