@@ -130,7 +130,7 @@ sanity: build $(TOOLS)/.built ## the conformance suite of CSI against the driver
 
 .PHONY: bench
 bench: build ## rates, latencies and memory of the driver beside the aims; BENCH='-volumes 300 -rounds 5'
-	cd test && CGO_ENABLED=0 go build -o ../bin/ground/ ./bench
+	cd test && CGO_ENABLED=0 go build -o ../bin/ground/ ./bench ./vault
 	@bin/ground/bench $(BENCH)
 
 .PHONY: clean

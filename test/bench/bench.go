@@ -27,6 +27,7 @@ type bench struct {
 	binary   string
 	node     stand.Node
 	provider *stand.Provider
+	vault    *vaultServer
 	synced   int // rounds with a Secret so far
 }
 

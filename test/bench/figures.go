@@ -34,6 +34,8 @@ type figures struct {
 	syncedOne, syncedSixteen synced
 	idle, loaded             int // KiB
 	idleBeside, loadedBeside int
+	shared                   shared
+	leased                   leased
 }
 
 // row compares a figure with what is aimed at and with what the upstream driver
@@ -103,6 +105,45 @@ func (f figures) table(o options) string {
 	for _, r := range f.rows() {
 		fmt.Fprintf(&t, "| %s | %s | %s | %s | %s | %s |\n",
 			r.what, fmt.Sprintf(r.form, r.here), r.text(r.aim), r.ratio(r.aim), r.text(r.upstream), r.ratio(r.upstream))
+	}
+	return t.String()
+}
+
+// vaultTable is Markdown.
+func (f figures) vaultTable() string {
+	var t strings.Builder
+	s, l := f.shared, f.leased
+	fmt.Fprintf(&t, "\n%s, a real Vault and PostgreSQL too. %d pods of one service account, two keys of one KV path, 16 in flight, "+
+		"then %d intervals of %s; counted in Vault's audit log.\n\n", machine(), vaultPods, vaultIntervals, vaultInterval)
+	fmt.Fprintf(&t, "| what | here | aim | upstream |\n|---|---:|---:|---:|\n")
+	line := func(what, here, aim, upstream string) {
+		fmt.Fprintf(&t, "| %s | %s | %s | %s |\n", what, here, aim, upstream)
+	}
+	line("publish, cold, rate", fmt.Sprintf("%.0f/s", s.publish.rate()), "200/s", "4-5/s")
+	line("publish, cold, p50", fmt.Sprintf("%.1f ms", millis(s.publish.quantile(0.5))), "-", "3200 ms")
+	line("publish, cold, p99", fmt.Sprintf("%.1f ms", millis(s.publish.quantile(0.99))), "-", "-")
+	line("logins", fmt.Sprint(s.logins), "1", "100")
+	line("reads, cold", fmt.Sprint(s.reads), "1", "100")
+	line(fmt.Sprintf("logins in %d intervals", vaultIntervals), fmt.Sprint(s.loginsLater), "0", "-")
+	line(fmt.Sprintf("reads in %d intervals", vaultIntervals), fmt.Sprint(s.readsLater), fmt.Sprint(vaultIntervals), fmt.Sprint(vaultIntervals*vaultPods))
+	line("resident memory of the provider, idle", fmt.Sprintf("%.1f MB", mega(s.idle)), "-", "-")
+	line(fmt.Sprintf("resident memory of the provider, %d pods", vaultPods), fmt.Sprintf("%.1f MB", mega(s.hundred)), "-", "44 MB")
+	line(fmt.Sprintf("resident memory of the provider, %d pods", manyVaultPods), fmt.Sprintf("%.1f MB", mega(s.large)), "45 MB", "-")
+	fmt.Fprintf(&t, "\n%d pods with PostgreSQL accounts, default_ttl 20 s, max_ttl 60 s, for %s; each pod logs in every %s.\n\n", leasedPods, leasedTime, loginEvery)
+	fmt.Fprintf(&t, "| what | count |\n|---|---:|\n")
+	for _, c := range []struct {
+		what  string
+		count any
+	}{
+		{"logins to Vault", l.logins},
+		{"leases created", l.created},
+		{"leases renewed (refused)", fmt.Sprintf("%d (%d)", l.renewed, l.failedRenewals)},
+		{"leases revoked (refused)", fmt.Sprintf("%d (%d)", l.revoked, l.failedRevokes)},
+		{"logins to PostgreSQL", l.tries},
+		{"of which failed (aim 0)", l.failures},
+		{fmt.Sprintf("leases left %s after the pods were gone (aim 0 after %s)", l.gone.Round(100*time.Millisecond), goneWithin), l.left},
+	} {
+		fmt.Fprintf(&t, "| %s | %v |\n", c.what, c.count)
 	}
 	return t.String()
 }

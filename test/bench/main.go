@@ -17,6 +17,7 @@ import (
 type options struct {
 	root, driver, provider, profile string
 	volumes, rounds, secrets        int
+	only                            string
 	flags                           []string
 }
 
@@ -45,6 +46,7 @@ func parse() options {
 	flag.IntVar(&o.volumes, "volumes", 300, "volumes of a round")
 	flag.IntVar(&o.rounds, "rounds", 5, "rounds, of which the one with the median rate counts")
 	flag.IntVar(&o.secrets, "secrets", 3000, "Secrets of others, of 4 KiB each")
+	flag.StringVar(&o.only, "only", "", "driver or vault, to measure one of them")
 	flag.Parse()
 	o.flags = flag.Args()
 	for _, path := range []*string{&o.driver, &o.provider} {
@@ -64,26 +66,53 @@ func run(ctx context.Context, o options) (err error) {
 	if o.profile != "" {
 		return b.profiles(ctx, o.profile)
 	}
+	return b.measure(ctx)
+}
+
+// step is something that is measured.
+type step struct {
+	name string
+	do   func(context.Context, *figures) error
+}
+
+func (b *bench) measure(ctx context.Context) error {
 	var f figures
-	for _, step := range []struct {
-		name string
-		do   func(context.Context, *figures) error
-	}{
-		{"what the API server can do alone", b.limit},
-		{"memory", b.memory},
-		{"one call in flight", b.one},
-		{"16 calls in flight", b.sixteen},
-		{"the queue of records", b.queue},
-		{"refreshes", b.refreshes},
-		{"a class with a Secret, one call in flight", b.syncedOne},
-		{"a class with a Secret, 16 calls in flight", b.syncedSixteen},
-		{"memory beside Secrets of others", b.memoryBeside},
-	} {
-		fmt.Fprintln(os.Stderr, "bench:", step.name)
-		if err := step.do(ctx, &f); err != nil {
-			return fmt.Errorf("%s: %w", step.name, err)
+	if b.only != "vault" {
+		if err := f.take(ctx, []step{
+			{"what the API server can do alone", b.limit},
+			{"memory", b.memory},
+			{"one call in flight", b.one},
+			{"16 calls in flight", b.sixteen},
+			{"the queue of records", b.queue},
+			{"refreshes", b.refreshes},
+			{"a class with a Secret, one call in flight", b.syncedOne},
+			{"a class with a Secret, 16 calls in flight", b.syncedSixteen},
+			{"memory beside Secrets of others", b.memoryBeside},
+		}); err != nil {
+			return err
+		}
+		fmt.Print(f.table(b.options))
+	}
+	if b.only == "driver" {
+		return nil
+	}
+	if err := f.take(ctx, []step{
+		{"a real Vault", b.openVault},
+		{"pods of one service account that read one path", b.vaultShared},
+		{"pods with accounts of a database, for three minutes", b.vaultLeases},
+	}); err != nil {
+		return err
+	}
+	fmt.Print(f.vaultTable())
+	return nil
+}
+
+func (f *figures) take(ctx context.Context, steps []step) error {
+	for _, s := range steps {
+		fmt.Fprintln(os.Stderr, "bench:", s.name)
+		if err := s.do(ctx, f); err != nil {
+			return fmt.Errorf("%s: %w", s.name, err)
 		}
 	}
-	fmt.Print(f.table(o))
 	return nil
 }

@@ -50,6 +50,31 @@ func StartProvider(ctx context.Context, binary string, n Node) (*Provider, error
 	return s, nil
 }
 
+// VaultProvider is a running provider-vault.
+type VaultProvider struct{ *process }
+
+// StartVaultProvider starts the Vault provider on a node, and waits for its socket.
+func StartVaultProvider(ctx context.Context, binary string, n Node, flags ...string) (*VaultProvider, error) {
+	args := append([]string{binary, "--endpoint=" + n.ProviderSocket("vault"), "--health-addr=", "--log-level=warn"}, flags...)
+	p, err := n.start(args, filepath.Join(n.Dir, "provider-vault.log"))
+	if err != nil {
+		return nil, err
+	}
+	err = p.until(ctx, func(ctx context.Context) error {
+		var dialer net.Dialer
+		conn, silent := dialer.DialContext(ctx, "unix", n.ProviderSocket("vault"))
+		if silent != nil {
+			return silent
+		}
+		return conn.Close()
+	})
+	if err != nil {
+		_ = p.Kill()
+		return nil, fmt.Errorf("wait for the Vault provider: %w", err)
+	}
+	return &VaultProvider{p}, nil
+}
+
 // ProviderSocket is the path of a provider's socket.
 func (n Node) ProviderSocket(name string) string { return filepath.Join(n.providers(), name+".sock") }
 

@@ -11,6 +11,7 @@ import (
 
 	v1 "github.com/strongroom/strongroom/api/v1"
 	"golang.org/x/sys/unix"
+	authenticationv1 "k8s.io/api/authentication/v1"
 	corev1 "k8s.io/api/core/v1"
 	storagev1 "k8s.io/api/storage/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -58,7 +59,7 @@ func Start(ctx context.Context, root string) (*Cluster, error) {
 // furnish makes a client, and the CSIDriver object of the manifests.
 func (c *Cluster) furnish(ctx context.Context, root string) (err error) {
 	scheme := runtime.NewScheme()
-	if err = errors.Join(v1.AddToScheme(scheme), corev1.AddToScheme(scheme), storagev1.AddToScheme(scheme)); err != nil {
+	if err = errors.Join(v1.AddToScheme(scheme), authenticationv1.AddToScheme(scheme), corev1.AddToScheme(scheme), storagev1.AddToScheme(scheme)); err != nil {
 		return err
 	}
 	if c.API, err = client.NewWithWatch(c.Config, client.Options{Scheme: scheme}); err != nil {
@@ -74,6 +75,15 @@ func (c *Cluster) furnish(ctx context.Context, root string) (err error) {
 	}
 	driver.Spec.TokenRequests = []storagev1.TokenRequest{{Audience: "vault"}}
 	return c.API.Create(ctx, &driver)
+}
+
+// Binary is the path of a program that make ground builds.
+func Binary(name string) (string, error) {
+	bin, err := binaries()
+	if err != nil {
+		return "", err
+	}
+	return filepath.Join(bin, name), nil
 }
 
 func binaries() (string, error) {
@@ -114,6 +124,14 @@ func (c *Cluster) Class(ctx context.Context, key client.ObjectKey, provider stri
 	return c.API.Create(ctx, &v1.SecretProviderClass{
 		ObjectMeta: metav1.ObjectMeta{Namespace: key.Namespace, Name: key.Name},
 		Spec:       v1.SecretProviderClassSpec{Provider: v1.Provider(provider), Parameters: map[string]string{"objects": list.String()}},
+	})
+}
+
+// VaultClass makes a class of the Vault provider.
+func (c *Cluster) VaultClass(ctx context.Context, namespace, name string, parameters map[string]string) error {
+	return c.API.Create(ctx, &v1.SecretProviderClass{
+		ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: name},
+		Spec:       v1.SecretProviderClassSpec{Provider: "vault", Parameters: parameters},
 	})
 }
 

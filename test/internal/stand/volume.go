@@ -29,6 +29,8 @@ type Volume struct {
 	Group string
 	// PodUID is that of a pod which exists; without it there is none.
 	PodUID string
+	// Token is one of the pod's service account; without it there is one that is none.
+	Token string
 }
 
 // UID is the pod's.
@@ -99,6 +101,10 @@ func (v Volume) request() *csi.NodePublishVolumeRequest {
 
 // Context is the volume context that kubelet makes.
 func (v Volume) Context() map[string]string {
+	token := v.Token
+	if token == "" {
+		token = strings.Repeat("t", 900)
+	}
 	return map[string]string{
 		"secretProviderClass":                    v.Class,
 		"csi.storage.k8s.io/pod.name":            v.Pod,
@@ -106,7 +112,7 @@ func (v Volume) Context() map[string]string {
 		"csi.storage.k8s.io/pod.uid":             v.UID(),
 		"csi.storage.k8s.io/serviceAccount.name": "default",
 		"csi.storage.k8s.io/ephemeral":           "true",
-		"csi.storage.k8s.io/serviceAccount.tokens": `{"vault":{"token":"` + strings.Repeat("t", 900) +
+		"csi.storage.k8s.io/serviceAccount.tokens": `{"vault":{"token":"` + token +
 			`","expirationTimestamp":"2099-01-01T00:00:00Z"}}`,
 	}
 }

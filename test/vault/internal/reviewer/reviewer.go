@@ -3,14 +3,11 @@ package reviewer
 import (
 	"bytes"
 	"context"
-	"encoding/base64"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"os"
 	"os/exec"
 	"strings"
-	"time"
 )
 
 const manifest = `
@@ -21,14 +18,6 @@ metadata: {name: vault-reviewer}
 apiVersion: v1
 kind: ServiceAccount
 metadata: {name: vault, namespace: vault-reviewer}
----
-apiVersion: v1
-kind: Secret
-type: kubernetes.io/service-account-token
-metadata:
-  name: vault
-  namespace: vault-reviewer
-  annotations: {kubernetes.io/service-account.name: vault}
 ---
 apiVersion: rbac.authorization.k8s.io/v1
 kind: ClusterRoleBinding
@@ -70,22 +59,10 @@ func (c Cluster) Access(ctx context.Context) (Access, error) {
 	return a, err
 }
 
-// token waits for the controller that fills the Secret.
+// token makes one that outlives every test.
 func (c Cluster) token(ctx context.Context) (string, error) {
-	ctx, cancel := context.WithTimeout(ctx, time.Minute)
-	defer cancel()
-	for {
-		out, err := c.run(ctx, "", "get", "secret", "vault", "--namespace=vault-reviewer", "--output=jsonpath={.data.token}")
-		if err == nil && len(out) > 0 {
-			b, wrong := base64.StdEncoding.DecodeString(string(out))
-			return string(b), wrong
-		}
-		select {
-		case <-ctx.Done():
-			return "", fmt.Errorf("wait for the token of vault-reviewer: %w", errors.Join(ctx.Err(), err))
-		case <-time.After(100 * time.Millisecond):
-		}
-	}
+	out, err := c.run(ctx, "", "create", "token", "vault", "--namespace=vault-reviewer", "--duration=8760h")
+	return strings.TrimSpace(string(out)), err
 }
 
 func (c Cluster) server(ctx context.Context) (Access, error) {
