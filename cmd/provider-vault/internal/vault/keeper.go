@@ -227,13 +227,32 @@ func (p *Provider) prolongToken(ctx context.Context, t *token) {
 	if err == nil {
 		return
 	}
+	dead := isForbidden(err) && t.isDead(ctx)
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	if dead {
+		p.bury(t)
+		return
+	}
 	if isOutage(err) {
 		t.timer = p.later(max(time.Second, time.Until(t.expires)/4), func(ctx context.Context) { p.prolongToken(ctx, t) })
 		return
 	}
 	t.capped = true // what it made ends when it does
+}
+
+// bury notes that a token was revoked by someone else, and what it made with it. It
+// needs p.mu.
+func (p *Provider) bury(t *token) {
+	for h := range t.held {
+		h.lost = true
+		stopTimer(h.timer)
+	}
+	stopTimer(t.timer)
+	t.revoked = true
+	if t.session.current == t {
+		t.session.current = nil
+	}
 }
 
 // later runs a job after a while, and returns nil if the provider stops before.

@@ -126,6 +126,12 @@ func (t *token) renew(ctx context.Context) (term, error) {
 	return before.prolonged(asked, r.secret.Auth.LeaseDuration, r.secret.Auth.Renewable), nil
 }
 
+// isDead says whether Vault has forgotten a token, for certain.
+func (t *token) isDead(ctx context.Context) bool {
+	valid, err := t.valid(ctx)
+	return err == nil && !valid
+}
+
 // valid asks Vault whether a token still is.
 func (t *token) valid(ctx context.Context) (bool, error) {
 	_, err := t.session.conn.do(ctx, query{

@@ -229,8 +229,7 @@ func (s *session) mayRelogin(ctx context.Context, t *token) bool {
 	if other || !waiting {
 		return true
 	}
-	valid, err := t.valid(ctx)
-	return err == nil && !valid
+	return t.isDead(ctx)
 }
 
 // noteRelogin remembers whether a login helped against a 403.

@@ -223,9 +223,12 @@ func (p *Provider) renewLease(ctx context.Context, h *held) {
 	}
 	defer p.release(h.token)
 	r, err := h.key.session.conn.do(ctx, leaseQuery(opRenewLease, h.token, map[string]any{"lease_id": lease, "increment": seconds}))
+	dead := isForbidden(err) && h.token.isDead(ctx)
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	switch kind := provider.KindOf(err); {
+	case dead:
+		p.bury(h.token)
 	case err == nil && r.secret != nil:
 		h.term = h.prolonged(now, r.secret.LeaseDuration, r.secret.Renewable)
 		p.watchLease(h)
