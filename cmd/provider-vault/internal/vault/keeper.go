@@ -148,6 +148,16 @@ func (p *Provider) release(t *token) {
 	p.tidy(t)
 }
 
+// unused ends what hold began if no request was made.
+func (p *Provider) unused(t *token) {
+	p.mu.Lock()
+	if t.uses >= 0 {
+		t.uses++
+	}
+	p.mu.Unlock()
+	p.release(t)
+}
+
 // retire says that a token will not be used for anything new. It needs p.mu.
 func (p *Provider) retire(t *token) {
 	t.retired = true

@@ -105,14 +105,14 @@ func (p *Provider) deliver(ctx context.Context, req *provider.Request, m *mount)
 // at the place count for all pods of a service account: nothing may be shared before.
 func (s *session) settleScope(ctx context.Context, m *mount) error {
 	s.p.mu.Lock()
-	known := !s.isShared(m.caller) || s.current != nil
+	known := !s.isShared(m.caller) || s.scoped || s.current != nil
 	s.p.mu.Unlock()
 	if known {
 		return nil
 	}
 	t, err := s.acquire(ctx, m, nil)
 	if err == nil {
-		s.p.release(t)
+		s.p.unused(t)
 		return nil
 	}
 	if errors.Is(err, errPodsApart) || !isOutage(err) || m.class.StaleIfError == 0 {

@@ -35,7 +35,8 @@ type session struct {
 	reads    coalesce.Calls[vaultclass.Read, *reply]
 
 	current *token
-	users   int // mounts under way
+	scoped  bool // a login has shown that the session can be shared
+	users   int  // mounts under way
 	volumes map[provider.VolumeID]struct{}
 	used    time.Time
 
@@ -139,7 +140,7 @@ func (s *session) authenticate(ctx context.Context, c *caller, not *token) (*tok
 	}
 	s.p.mu.Lock()
 	defer s.p.mu.Unlock()
-	s.denials = nil
+	s.denials, s.scoped = nil, true
 	if fresher.shared(s.p) {
 		s.replace(fresher)
 	}
