@@ -45,7 +45,6 @@ func (f *Flags) Register(set *flag.FlagSet) {
 	set.IntVar(&f.CacheSize, "cache-size", 1000, "number of identities whose logins are kept; 0: every mount logs in")
 	f.registerOwn(set)
 	set.Bool("debug", false, "deprecated, no effect: use log-level")
-	set.String("output", "json", "accepted, no effect")
 }
 
 // registerOwn adds the flags that the existing provider does not have.

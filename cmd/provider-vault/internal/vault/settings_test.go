@@ -103,7 +103,7 @@ func parseFlags(t *testing.T, args []string) (f Flags) {
 func TestFlagsOfTheExistingProvider(t *testing.T) {
 	t.Parallel()
 	got := parseFlags(t, []string{
-		"-debug", "--output=yaml", "-hmac-secret-name=k", "-cache-size=-1", "--vault-tls-ca-directory=d",
+		"-debug", "-hmac-secret-name=k", "-cache-size=-1", "--vault-tls-ca-directory=d",
 	})
 	want := Flags{AuthMount: "kubernetes", HMACSecretName: "k", CacheSize: -1, CADirectory: "d", JWTSessionScope: scopePod, MaxStaleIfError: time.Hour}
 	if diff := gocmp.Diff(want, got); diff != "" {
