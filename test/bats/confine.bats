@@ -1,6 +1,6 @@
 #!/usr/bin/env bats
-# What somebody can do, and cannot, who stole the token of a node's driver. It is the
-# real one, from the disk of the node, and used without the driver's manners.
+# What somebody can do, and cannot, who stole the token of a node's driver, or of its
+# Vault provider. It is the real one, from the disk of the node, and used without manners.
 
 load helpers
 
@@ -63,11 +63,12 @@ install() {
 
 setup() { steal; } # anew, for it lives ten minutes
 
-# steal: the token of the driver on the node that on_node sees.
+# steal [LABEL]: the token of the driver on the node that on_node sees, or of what else
+# has that label there.
 steal() {
 	local pod
 	NODE=$(kubectl -n strongroom-test get pod node -o jsonpath='{.spec.nodeName}')
-	pod=$(kubectl -n kube-system get pods -o json --field-selector "spec.nodeName=$NODE" -l app=secrets-store-csi-driver |
+	pod=$(kubectl -n kube-system get pods -o json --field-selector "spec.nodeName=$NODE" -l "${1:-app=secrets-store-csi-driver}" |
 		jq -r '.items[] | select(.metadata.deletionTimestamp == null) | .metadata | "\(.name) \(.uid)"')
 	DRIVER=${pod% *}
 	on_node cat "/var/lib/kubelet/pods/${pod#* }/volumes/kubernetes.io~projected/api-access/token" >"$BATS_FILE_TMPDIR/token"
@@ -478,6 +479,45 @@ given() {
 	answers 200 '' PUT $all/guarded "$(status guarded "$NODE" "$(version spcps guarded) | .metadata.ownerReferences = [{apiVersion: \"v1\", kind: \"Pod\", name: \"p\", uid: \"u\"}]")"
 	made "$(synced guarded)"
 	answers 200 '' PUT $CLASSES/bats-open/syncedsecrets/guarded "$(synced guarded "$(version syncedsecret guarded) | .metadata.ownerReferences += [\$another]")"
+}
+
+VAULT=app.kubernetes.io/name=vault-csi-provider
+SYSTEM=/api/v1/namespaces/kube-system
+
+# key [CHANGE]: the Secret that the Vault provider makes, changed by jq.
+key() {
+	jq -nc '{apiVersion: "v1", kind: "Secret", metadata: {name: "vault-csi-provider-hmac-key"}, type: "Opaque", immutable: true,
+		data: {key: ("k" | @base64)}} | '"${1:-.}"
+}
+
+@test "the Vault provider's token lives ten minutes, and is good for one Secret" {
+	steal $VAULT
+	claims=$(jq -R 'split(".")[1] | gsub("-"; "+") | gsub("_"; "/") | . + "=" * ((4 - length % 4) % 4) | @base64d | fromjson' "$BATS_FILE_TMPDIR/token")
+	[ "$(jq '.exp - .iat <= 600' <<<"$claims")" = true ]
+	rights() { stolen auth can-i --list --no-headers -n "$1" | grep -v '^ ' | grep -v '^selfsubject' | tr -s ' ' | sort; }
+	rights kube-system | diff - <(printf '%s\n' 'secrets [] [] [create]' 'secrets [] [vault-csi-provider-hmac-key] [get]')
+	[ -z "$(rights bats-open)" ]
+	for path in /api/v1/secrets $SYSTEM/secrets $SYSTEM/secrets?watch=1 $SYSTEM/secrets/other $OPEN $OPEN/mine $SYSTEM/pods; do no_right GET $path; done
+	for method in PUT PATCH DELETE; do no_right $method $SYSTEM/secrets/vault-csi-provider-hmac-key "$(key)"; done
+	no_right POST $OPEN "$(key)"
+	no_right POST $SYSTEM/serviceaccounts/vault-csi-provider/token '{}'
+	no_right POST /api/v1/namespaces/bats-open/serviceaccounts/default/token '{}'
+}
+
+@test "a stolen token of the Vault provider creates nothing but the key of versions, and so makes no token" {
+	steal $VAULT
+	for more in '' '?dryRun=All'; do
+		for change in '.metadata.name = "other"' 'del(.metadata.name) | .metadata.generateName = "vault-csi-provider-hmac-key"' '.metadata.name += "-2"'; do
+			denied 'creates no Secret but kube-system/vault-csi-provider-hmac-key' POST "$SYSTEM/secrets$more" "$(key "$change")"
+		done
+		for change in '.type = "kubernetes.io/service-account-token" | .metadata.annotations = {"kubernetes.io/service-account.name": "vault-csi-provider"}' \
+			'.type = "bootstrap.kubernetes.io/token"' 'del(.immutable)' '.immutable = false' '.data.more = ""' '.stringData = {more: ""}' 'del(.data)' \
+			'.data = {other: ""}' '.metadata.finalizers = ["a.b/c"]' '.metadata.ownerReferences = [{apiVersion: "v1", kind: "Pod", name: "p", uid: "u"}]'; do
+			denied 'is of type Opaque, immutable' POST "$SYSTEM/secrets$more" "$(key "$change")"
+		done
+	done
+	# It may be there already.
+	answers 201 '' POST "$SYSTEM/secrets?dryRun=All" "$(key)" || answers 409 'already exists' POST "$SYSTEM/secrets?dryRun=All" "$(key)"
 }
 
 @test "a stolen token is worth nothing once its pod is gone" {
