@@ -29,13 +29,11 @@ type Config struct {
 	Log         *slog.Logger
 }
 
-const outputFlag = "output"
-
 // Main runs a provider until SIGTERM or SIGINT; it never returns. Flags that the
 // provider defines on [flag.CommandLine] before the call are parsed with its own.
 func Main(name string, open OpenFunc) {
 	cfg := Config{Name: name, Open: open}
-	level, format, asked := slog.LevelInfo, "", false
+	level, format, asked, output := slog.LevelInfo, "", false, ""
 	flag.StringVar(&cfg.Endpoint, "endpoint", "/var/run/secrets-store-csi-providers/"+name+".sock", "path of the provider's unix socket")
 	flag.IntVar(&cfg.SocketGID, "socket-gid", -1, "group that may use the socket, when driver and provider do not both run as root")
 	flag.StringVar(&cfg.HealthAddr, "health-addr", ":8080", "address of /health/ready, /health/live and /metrics; empty for none")
@@ -46,12 +44,10 @@ func Main(name string, open OpenFunc) {
 	})
 	flag.StringVar(&format, "log-format", "text", "text or json")
 	flag.BoolVar(&asked, "version", false, "print the version and exit")
-	if flag.Lookup(outputFlag) == nil {
-		flag.String(outputFlag, "json", "how version is printed: json, json-pretty or yaml")
-	}
+	flag.StringVar(&output, "output", "json", "how the version is printed: json, json-pretty or yaml")
 	flag.Parse()
 	if asked {
-		os.Exit(printVersion(flag.Lookup(outputFlag).Value.String()))
+		os.Exit(printVersion(output))
 	}
 	cfg.Log = newLog(os.Stderr, format, &level)
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, os.Interrupt)
