@@ -1,0 +1,212 @@
+package vault
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/strongroom/strongroom/internal/vaultclass"
+	"github.com/strongroom/strongroom/provider"
+)
+
+// pods mounts for n pods of a service account at once, and returns their files.
+func (r *rig) pods(t *testing.T, n int, objects string, params ...string) []map[string]string {
+	t.Helper()
+	got := make([]map[string]string, n)
+	var group sync.WaitGroup
+	for i := range n {
+		group.Go(func() {
+			resp, err := r.Mount(t.Context(), ask(podOf("web", fmt.Sprint("u", i)), objects, params...))
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			got[i] = files(resp)
+		})
+	}
+	group.Wait()
+	return got
+}
+
+func distinct(got []map[string]string, name string) int {
+	seen := map[string]bool{}
+	for _, g := range got {
+		seen[g[name]] = true
+	}
+	return len(seen)
+}
+
+func checkCount(t *testing.T, m *model, what string, want int) {
+	t.Helper()
+	if got := m.counted(what); got != want {
+		t.Errorf("%d times %s, want %d", got, what, want)
+	}
+}
+
+func TestOneLogin(t *testing.T) {
+	t.Parallel()
+	for name, tt := range map[string]struct {
+		login  terms
+		method string // of the auth mount kubernetes
+		params []string
+		flags  func(*Config)
+		logins int // for 100 pods
+		reads  int
+	}{
+		"a service account":    {logins: 1, reads: 1},
+		"a batch token":        {login: terms{ttl: time.Hour, kind: "batch"}, logins: 1, reads: 1},
+		"a token for two uses": {login: terms{ttl: time.Hour, kind: "service", uses: 2, renewable: true}, logins: 1, reads: 1},
+		"no cache":             {flags: func(c *Config) { c.Flags.CacheSize = 0 }, logins: 100, reads: 1},
+		"jwt":                  {params: []string{"authMethod", "jwt"}, logins: 100, reads: 100},
+		"jwt, shared": {
+			params: []string{"authMethod", "jwt"}, logins: 1, reads: 1,
+			flags: func(c *Config) { c.Flags.JWTSessionScope = "service-account" },
+		},
+		"a jwt mount behind the default": {method: vaultclass.JWT, logins: 101, reads: 100},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				m, r := bubble(t, func(c *Config) {
+					if tt.flags != nil {
+						tt.flags(c)
+					}
+				})
+				if tt.login.ttl > 0 {
+					m.login = tt.login
+				}
+				m.methods["kubernetes"] = tt.method
+				got := r.pods(t, 100, oneKV, tt.params...)
+				// How many log in where tokens are not shared is for Vault to bear.
+				if n := m.counted("login"); tt.logins <= 1 && tt.login.uses == 0 && n != tt.logins || tt.logins >= 100 && n < tt.logins-1 || n > tt.logins+100 {
+					t.Errorf("%d logins, want %d", n, tt.logins)
+				}
+				if n := distinct(got, "login"); n != tt.reads {
+					t.Errorf("pods share what %d logins read, want %d", n, tt.reads)
+				}
+				checkCount(t, m, "GET kv/app", tt.reads)
+			})
+		})
+	}
+}
+
+// TestWaiterKeepsItsDeadline: a login that hangs holds up nobody beyond its own time.
+func TestWaiterKeepsItsDeadline(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		m, r := bubble(t)
+		m.fault = func(_ operation, req *http.Request) (int, string) {
+			<-req.Context().Done()
+			return 500, ""
+		}
+		var group sync.WaitGroup
+		for i := range 5 {
+			group.Go(func() {
+				wait := time.Duration(i+1) * time.Second
+				ctx, cancel := context.WithTimeout(t.Context(), wait)
+				defer cancel()
+				begin := time.Now()
+				_, err := r.Mount(ctx, ask(podOf("web", fmt.Sprint("u", i)), oneKV))
+				checkFailure(t, err, provider.Timeout)
+				if took := time.Since(begin); took > wait+time.Millisecond {
+					t.Errorf("waited %v, and had %v", took, wait)
+				}
+			})
+		}
+		group.Wait()
+		checkCount(t, m, "login", 1)
+	})
+}
+
+// TestRefusedPredecessor: a pod whose token Vault refuses does not spoil the login of
+// those that wait; three refusals in a row are enough for a while.
+func TestRefusedPredecessor(t *testing.T) {
+	t.Parallel()
+	bad := func(i int) *provider.Request {
+		req := ask(podOf("web", fmt.Sprint("bad", i)), oneKV)
+		token := req.Tokens["vault"]
+		token.Value = provider.Secret(strings.TrimSuffix(string(token.Value), "sig") + "forged")
+		req.Tokens["vault"] = token
+		return req
+	}
+	synctest.Test(t, func(t *testing.T) {
+		m, r := bubble(t)
+		m.fault = func(op operation, _ *http.Request) (int, string) {
+			time.Sleep(time.Second) // so that the others come to wait
+			return 0, ""
+		}
+		var group sync.WaitGroup
+		group.Go(func() {
+			_, err := r.Mount(t.Context(), bad(0))
+			checkFailure(t, err, provider.Denied)
+		})
+		time.Sleep(time.Millisecond)
+		for i := range 20 {
+			group.Go(func() { r.must(t, ask(podOf("web", fmt.Sprint("u", i)), oneKV)) })
+		}
+		group.Wait()
+		checkCount(t, m, "login", 2)
+	})
+	synctest.Test(t, func(t *testing.T) {
+		m, r := bubble(t)
+		for i := range 50 {
+			_, err := r.Mount(t.Context(), bad(i))
+			checkFailure(t, err, provider.Denied, "login with role", "permission denied")
+		}
+		checkCount(t, m, "login", 3)
+		time.Sleep(denialWindow + time.Second)
+		r.must(t, ask(webPod, oneKV))
+		checkCount(t, m, "login", 4)
+	})
+}
+
+func TestBothErrors(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		m, r := bubble(t)
+		r.must(t, ask(webPod, oneKV))
+		m.set(func() {
+			m.tokens = map[string]*modelToken{}
+			m.fault = func(op operation, _ *http.Request) (int, string) {
+				if op == opLogin {
+					return refusing("service account name not authorized")
+				}
+				return 0, ""
+			}
+		})
+		time.Sleep(time.Minute)
+		_, err := r.Mount(t.Context(), ask(webPod, oneKV))
+		checkFailure(t, err, provider.Denied, "invalid token", "service account name not authorized", "bound_service_account_names")
+	})
+}
+
+func TestEnvToken(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		m, r := bubble(t, func(c *Config) {
+			c.Flags.AllowEnvToken = true
+			c.Getenv = func(name string) string { return map[string]string{"VAULT_TOKEN": "hvs.root"}[name] }
+		})
+		root := &modelToken{made: time.Now(), expiry: time.Now().Add(1000 * time.Hour), terms: terms{uses: 0}}
+		m.tokens["hvs.root"] = root
+		r.pods(t, 20, oneKV)
+		got := r.pods(t, 3, oneCred)
+		checkCount(t, m, "login", 0)
+		m.set(func() { m.denied["GET kv/other"] = true })
+		_, err := r.Mount(t.Context(), ask(webPod, "- {objectName: a, secretPath: kv/other}"))
+		checkFailure(t, err, provider.Denied)
+		checkCount(t, m, "login", 1) // after the refusal, as itself
+		r.Close(context.Background())
+		checkCount(t, m, "revoke_token", 1)
+		if !root.live(time.Now()) || !m.works(got[0]["user"]) {
+			t.Error("the operator's token is revoked")
+		}
+		if !strings.Contains(r.log.String(), "every pod reads as the owner of VAULT_TOKEN") {
+			t.Errorf("no warning: %s", r.log)
+		}
+	})
+}
