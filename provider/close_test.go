@@ -158,3 +158,46 @@ func TestStaleOverSocket(t *testing.T) {
 		t.Errorf("stale %v, want %v", resp.Stale, read)
 	}
 }
+
+// A call that honours its context has ended before the provider is closed, one that does
+// not keeps nobody waiting.
+func TestCloseAfterCallsThatAreCutOff(t *testing.T) {
+	t.Parallel()
+	if testing.Short() {
+		t.Skip("calls get ten seconds to end")
+	}
+	for name, honest := range map[string]bool{"honest": true, "deaf": false} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			dir, entered, release := t.TempDir(), make(chan struct{}), make(chan struct{})
+			defer close(release)
+			var ended atomic.Bool
+			p := &closing{mountFunc: func(ctx context.Context, _ *provider.Request) (*provider.Response, error) {
+				close(entered)
+				select {
+				case <-release:
+				case <-ctx.Done():
+					if !honest {
+						<-release
+					}
+				}
+				ended.Store(true)
+				return nil, ctx.Err()
+			}}
+			stop := serve(t, dir, p)
+			c := client(t, dir)
+			ctx, cancel := context.WithCancel(context.Background())
+			defer cancel()
+			go func() { _, _ = c.Mount(ctx, "acme", &provider.Request{Mode: 0o644}) }()
+			<-entered
+			begin := time.Now()
+			stop()
+			if took := time.Since(begin); took < 9*time.Second || took > 25*time.Second {
+				t.Errorf("it took %v to stop", took)
+			}
+			if ended.Load() != honest || p.closed.Load() != 1 || p.early.Load() == honest {
+				t.Errorf("the call has ended: %t; closed %d times, early %t", ended.Load(), p.closed.Load(), p.early.Load())
+			}
+		})
+	}
+}
