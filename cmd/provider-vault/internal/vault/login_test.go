@@ -206,3 +206,35 @@ func TestEnvToken(t *testing.T) {
 		}
 	})
 }
+
+// TestJoinedRenewal: who has seen a token refused does not get it back from the
+// renewal of another.
+func TestJoinedRenewal(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		m, r := bubble(t)
+		r.must(t, ask(webPod, oneKV))
+		m.set(func() {
+			m.denied["GET kv/b"] = true
+			m.fault = func(op operation, req *http.Request) (int, string) {
+				if op == opRenewToken || strings.HasSuffix(req.URL.Path, "/kv/b") {
+					time.Sleep(time.Second)
+				}
+				return 0, ""
+			}
+		})
+		time.Sleep(40*time.Minute + 12*time.Second - 500*time.Millisecond) // 67 % of an hour, nearly
+		var group sync.WaitGroup
+		group.Go(func() {
+			_, err := r.Mount(t.Context(), ask(podOf("web", "u2"), "- {objectName: a, secretPath: kv/b}"))
+			checkFailure(t, err, provider.Denied)
+		})
+		group.Go(func() {
+			time.Sleep(750 * time.Millisecond)
+			r.must(t, ask(podOf("web", "u3"), oneKV))
+		})
+		group.Wait()
+		checkCount(t, m, "renew_token", 1)
+		checkCount(t, m, "login", 2)
+	})
+}

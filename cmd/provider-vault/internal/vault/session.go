@@ -69,10 +69,10 @@ func (s *session) acquire(ctx context.Context, m *mount, not *token) (*token, er
 		}
 		t, own, err := s.enter(ctx, m.caller, not)
 		switch {
-		case err == nil && s.p.hold(t):
+		case err == nil && t != not && s.p.hold(t):
 			m.own(t)
 			return t, nil
-		case err == nil: // it was revoked at once, since the last volume has gone
+		case err == nil: // it was revoked at once, since the last volume has gone; or another mount has only renewed it
 		case own || provider.KindOf(err) != provider.Denied:
 			return nil, err
 		default: // another pod's token was refused: that says little about this one's
