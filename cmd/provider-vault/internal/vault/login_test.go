@@ -238,3 +238,39 @@ func TestJoinedRenewal(t *testing.T) {
 		checkCount(t, m, "login", 2)
 	})
 }
+
+// TestRenewal: a token is renewed ahead of its end, and one that cannot be is replaced.
+func TestRenewal(t *testing.T) {
+	t.Parallel()
+	for name, tt := range map[string]struct {
+		login                   terms
+		denied                  string
+		logins, renewals, calls int // within 10 minutes; calls is the most revocations
+	}{
+		"renewable":         {terms{ttl: time.Minute, max: time.Hour, renewable: true, kind: "service"}, "", 1, 13, 0},
+		"not renewable":     {terms{ttl: time.Minute, max: time.Hour, kind: "service"}, "", 14, 0, 0},
+		"batch":             {terms{ttl: time.Minute, max: time.Hour, kind: "batch"}, "", 14, 0, 0},
+		"capped by max TTL": {terms{ttl: time.Minute, max: 150 * time.Second, renewable: true, kind: "service"}, "", 5, 14, 5},
+		"not allowed to":    {terms{ttl: time.Minute, max: time.Hour, renewable: true, kind: "service"}, "renew_token", 14, 14, 14},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				m, r := bubble(t)
+				m.login = tt.login
+				if tt.denied != "" {
+					m.denied[tt.denied] = true
+				}
+				for range 150 {
+					r.must(t, ask(webPod, oneKV))
+					time.Sleep(4 * time.Second)
+				}
+				m.mu.Lock()
+				defer m.mu.Unlock()
+				logins, renewals, calls := m.count["login"], m.count["renew_token"], m.count["revoke_token"]
+				if logins < tt.logins-1 || logins > tt.logins+1 || renewals < tt.renewals-2 || renewals > tt.renewals+2 || calls > tt.calls {
+					t.Errorf("%d logins, %d renewals, %d revocations; want %d, %d and at most %d", logins, renewals, calls, tt.logins, tt.renewals, tt.calls)
+				}
+			})
+		})
+	}
+}

@@ -15,7 +15,7 @@ type token struct {
 	began time.Time
 
 	term              // how long it lives
-	revocable bool    // batch tokens and the operator's are not
+	revocable bool    // batch tokens, those that cannot be renewed and the operator's are not
 	uses      int     // how often it can still be used; negative for ever
 	busy      int     // requests under way
 	retired   bool    // nobody will use it again
@@ -90,7 +90,7 @@ func newToken(s *session, began time.Time, auth *api.SecretAuth, kind string) *t
 	t := &token{
 		session: s, value: auth.ClientToken, began: began,
 		term:      newTerm(began, auth.LeaseDuration, auth.Renewable),
-		revocable: kind != "batch", uses: -1, held: heldSet{},
+		revocable: kind != "batch" && auth.Renewable, uses: -1, held: heldSet{},
 	}
 	return t
 }
