@@ -113,9 +113,10 @@ func (p *Provider) keepApart(c *caller, t *token) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	id := c.identity
-	if len(p.apart) < maxSeen {
-		p.apart[id.place()] = true
+	if len(p.apart) >= maxSeen { // they will be found out again
+		clear(p.apart)
 	}
+	p.apart[id.place()] = true
 	id.pod = c.podUID
 	s, err := p.session(id, c)
 	if err != nil || !t.shared(p) {

@@ -274,3 +274,22 @@ func TestRenewal(t *testing.T) {
 		})
 	}
 }
+
+// TestManyPlaces: more auth mounts than are remembered, of which a login counts for
+// one pod, are no reason to refuse any.
+func TestManyPlaces(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		m, r := bubble(t)
+		m.methods["odd"] = vaultclass.JWT
+		r.mu.Lock()
+		for i := range maxSeen {
+			r.apart[place{mount: fmt.Sprint(i)}] = true
+		}
+		r.mu.Unlock()
+		r.must(t, ask(webPod, oneKV, "vaultAuthMountPath", "odd"))
+		if n := len(r.apart); n > maxSeen {
+			t.Errorf("%d places are remembered", n)
+		}
+	})
+}
