@@ -43,7 +43,7 @@ type identity struct {
 type caller struct {
 	identity
 
-	podUID   string
+	onePod   string // names the pod
 	settings settings
 	via      *transport
 	jwt      provider.Secret
@@ -55,7 +55,7 @@ type caller struct {
 // admit finds out who asks, and refuses whom the operator or Vault would.
 func (p *Provider) admit(ctx context.Context, req *provider.Request, class *vaultclass.Class) (*caller, error) {
 	c := &caller{
-		podUID:   req.Pod.UID,
+		onePod:   req.Pod.UID + "/" + req.Pod.Name, // kubelet tells both, older drivers perhaps one
 		settings: resolve(p.env, p.flags, classLevel(class), p.agent),
 		identity: identity{
 			namespace: req.Pod.Namespace, account: req.Pod.ServiceAccount,
@@ -82,7 +82,7 @@ func (p *Provider) admit(ctx context.Context, req *provider.Request, class *vaul
 	}
 	c.via, c.transport = via, via.key
 	if c.method == vaultclass.JWT && !p.shareJWT {
-		c.pod = c.podUID
+		c.pod = c.onePod
 	}
 	return c, nil
 }

@@ -40,7 +40,7 @@ func (p *Provider) enter(c *caller) (*session, error) {
 	defer p.mu.Unlock()
 	id := c.identity
 	if id.method == vaultclass.Kubernetes && p.apart[id.place()] && !p.shareJWT {
-		id.pod = c.podUID
+		id.pod = c.onePod
 	}
 	s, err := p.session(id, c)
 	if err != nil {
@@ -117,7 +117,7 @@ func (p *Provider) keepApart(c *caller, t *token) {
 		clear(p.apart)
 	}
 	p.apart[id.place()] = true
-	id.pod = c.podUID
+	id.pod = c.onePod
 	s, err := p.session(id, c)
 	if err != nil || !t.shared(p) {
 		p.retire(t)

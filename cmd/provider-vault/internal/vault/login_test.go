@@ -293,3 +293,23 @@ func TestManyPlaces(t *testing.T) {
 		}
 	})
 }
+
+// TestNobodyInParticular: pods of which kubelet tells no UID share no jwt session.
+func TestNobodyInParticular(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		m, r := bubble(t)
+		m.methods["kubernetes"] = vaultclass.JWT
+		logins := map[string]bool{}
+		for i := range 3 {
+			pod := podOf("web", "")
+			pod.Name = fmt.Sprint("web-", i)
+			for _, method := range []string{"jwt", "kubernetes"} {
+				logins[r.must(t, ask(pod, oneKV, "authMethod", method))["login"]] = true
+			}
+		}
+		if len(logins) != 6 {
+			t.Errorf("%d logins for three pods and two methods", len(logins))
+		}
+	})
+}
