@@ -17,6 +17,7 @@ setup_file() {
 		path "kv/bats/*" { capabilities = ["read"] }
 	END
 	role bats vault
+	other_methods
 }
 
 teardown_file() { drop bats-vault; }
@@ -25,6 +26,23 @@ teardown_file() { drop bats-vault; }
 role() {
 	vault write "auth/kubernetes/role/$1" bound_service_account_names=web bound_service_account_namespaces=bats-vault \
 		audience="$2" policies=bats ttl=20m
+}
+
+# other_methods: ways to log in with a credential of the pod's own, one Secret for each.
+other_methods() {
+	local dir=$BATS_FILE_TMPDIR ec='-newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes'
+	vault write auth/approle/role/bats token_policies=bats token_ttl=20m
+	kubectl -n bats-vault create secret generic approle \
+		--from-literal=role_id="$(vault read -field=role_id auth/approle/role/bats/role-id)" \
+		--from-literal=secret_id="$(vault write -f -field=secret_id auth/approle/role/bats/secret-id | tee "$dir/secret-id")"
+	# shellcheck disable=SC2086
+	openssl req -x509 $ec -subj /CN=bats -days 2 -keyout "$dir/ca.key" -out "$dir/ca.crt"
+	# shellcheck disable=SC2086
+	openssl req $ec -subj /CN=web -keyout "$dir/tls.key" -out "$dir/tls.csr"
+	openssl x509 -req -in "$dir/tls.csr" -CA "$dir/ca.crt" -CAkey "$dir/ca.key" -days 1 -out "$dir/tls.crt" \
+		-extfile <(echo extendedKeyUsage=clientAuth)
+	vault write auth/cert/certs/bats certificate=@"$dir/ca.crt" token_policies=bats token_ttl=20m
+	kubectl -n bats-vault create secret tls cert --cert="$dir/tls.crt" --key="$dir/tls.key"
 }
 
 # vclass NAME [ROLE [LINE...]]: objects as YAML from standard input.
@@ -137,14 +155,197 @@ vclass() {
 	eventually 60 failed_with bats-vault typo 'secretkey' 'secretKey'
 }
 
-@test "a sealed Vault holds pods up, and they start once it is unsealed" {
+@test "a pod logs in with an AppRole of its own" {
+	method approle <<-'END'
+		- {objectName: number, secretPath: "secret/data/bats/db?version=1", secretKey: number}
+	END
+	credential=approle pod bats-vault approle approle
+	ready bats-vault approle
+	shows bats-vault approle /mnt/0/number 12345678901234567890
+	[ "$(audited "$(cat "$BATS_TEST_TMPDIR/mark")" '.request.path == "auth/approle/login" and .error == null')" = 1 ]
+}
+
+# method NAME: a class of that name and auth method; objects from standard input.
+method() {
+	audit_mark >"$BATS_TEST_TMPDIR/mark"
+	vault_class bats-vault "$1" "authMethod: $1" "${@:2}"
+}
+
+@test "an AppRole credential that is wrong, or missing, is refused in words" {
+	kubectl -n bats-vault create secret generic wrong --from-literal=role_id=no-such-role --from-literal=secret_id=c4n4ry-secret-id
+	credential=wrong pod bats-vault wrong-approle approle
+	pod bats-vault no-approle approle
+	eventually 60 failed_with bats-vault wrong-approle 'auth/approle' 'invalid role'
+	eventually 60 failed_with bats-vault no-approle 'nodePublishSecretRef' 'role_id'
+}
+
+@test "a pod logs in with a certificate of its own" {
+	method cert 'roleName: bats' <<-'END'
+		- {objectName: number, secretPath: "secret/data/bats/db?version=1", secretKey: number}
+	END
+	credential=cert pod bats-vault cert cert
+	ready bats-vault cert
+	shows bats-vault cert /mnt/0/number 12345678901234567890
+	[ "$(audited "$(cat "$BATS_TEST_TMPDIR/mark")" '.request.path == "auth/cert/login" and .error == null')" = 1 ]
+	pod bats-vault no-cert cert
+	eventually 60 failed_with bats-vault no-cert 'nodePublishSecretRef' 'tls.key'
+}
+
+@test "an auth method that is unknown is named, with those that are" {
+	method token <<-'END'
+		- {objectName: a, secretPath: secret/data/bats/db, secretKey: username}
+	END
+	account=web pod bats-vault token token
+	eventually 60 failed_with bats-vault token 'authMethod' 'approle'
+}
+
+@test "a JWT role may bind one pod" {
+	role=$(jq -nc '{role_type: "jwt", bound_audiences: ["vault"], user_claim: "sub", token_policies: ["bats"], token_ttl: "20m",
+		bound_claims: {"/kubernetes.io/pod/name": "bound"}}')
+	vault write auth/jwt/role/bats - <<<"$role"
+	method jwt 'roleName: bats' <<-'END'
+		- {objectName: number, secretPath: "secret/data/bats/db?version=1", secretKey: number}
+	END
+	account=web pod bats-vault bound jwt
+	ready bats-vault bound
+	account=web pod bats-vault unbound jwt
+	eventually 60 failed_with bats-vault unbound 'auth/jwt' 'claim'
+}
+
+@test "through a Vault Agent at a unix socket, also one that was restarted" {
+	vclass agent bats 'vaultAddress: unix:///var/run/vault/agent.sock' <<-'END'
+		- {objectName: number, secretPath: "secret/data/bats/db?version=1", secretKey: number}
+	END
+	through() { kubectl -n kube-system logs "$(pod_on "$NODE_1" vault-csi-provider)" -c agent "$@" | grep -c "path=/v1/secret/data/bats/db"; }
+	account=web pod bats-vault agent agent
+	ready bats-vault agent
+	shows bats-vault agent /mnt/0/number 12345678901234567890
+	[ "$(through)" -gt 0 ]
+	kill_on_node /vault
+	account=web pod bats-vault agent2 agent
+	ready bats-vault agent2
+	shows bats-vault agent2 /mnt/0/number 12345678901234567890
+}
+
+@test "many pods of a service account log in once, and read once in an interval" {
+	kubectl -n bats-vault create serviceaccount many
+	vault kv put secret/bats/many a=1 b=2
+	vault policy write many - <<<'path "secret/data/bats/many" { capabilities = ["read"] }'
+	account=many vault_role bats-vault many
+	also=$(every 10s) vault_class bats-vault many 'roleName: many' <<-'END'
+		- {objectName: a, secretPath: secret/data/bats/many, secretKey: a}
+		- {objectName: b, secretPath: secret/data/bats/many, secretKey: b}
+	END
+	mark=$(audit_mark)
+	for n in $(seq 20); do account=many pod_yaml bats-vault "many-$n" many; done | kubectl apply -f -
+	for n in $(seq 20); do ready bats-vault "many-$n"; done
+	[ "$(logins "$mark" many)" = 1 ]
+	[ "$(reads "$mark" many)" -le 3 ]
+	mark=$(audit_mark)
+	began=$SECONDS
+	seen() { [ "$(reads "$mark" many)" -ge 4 ]; }
+	eventually 60 seen
+	[ "$(logins "$mark" many)" = 0 ]
+	# Four reads are four intervals, or three and what was left of one.
+	[ $((SECONDS - began)) -ge 26 ]
+	kubectl -n bats-vault delete pods --wait=false $(seq -f 'many-%g' 20)
+}
+
+# last_read PATH: when Vault last gave it, in seconds.
+last_read() {
+	jq -rR --arg path "$1" 'fromjson? | select(.type == "response" and .error == null and .request.path == $path) | .time[0:19] + "Z" | fromdate' \
+		"$STRONGROOM_RUN/vault/audit.log" | tail -n 1
+}
+
+# logins MARK ACCOUNT: of a service account since then; reads MARK NAME of secret/bats/NAME.
+logins() { audited "$1" ".request.path == \"auth/kubernetes/login\" and .auth.metadata.service_account_name == \"$2\""; }
+reads() { audited "$1" ".request.path == \"secret/data/bats/$2\" and .error == null"; }
+
+@test "a whole answer keeps its bytes while its data does" {
+	vault kv put secret/bats/whole x=1
+	vault policy write whole - <<<'path "secret/data/bats/whole" { capabilities = ["read"] }'
+	vault_role bats-vault whole
+	also=$(every 5s) vault_class bats-vault stable 'roleName: whole' <<-'END'
+		- {objectName: all.json, secretPath: secret/data/bats/whole}
+	END
+	account=web pod bats-vault stable stable
+	ready bats-vault stable
+	first=$(inside bats-vault stable cat /mnt/0/all.json)
+	mark=$(audit_mark)
+	seen() { [ "$(reads "$mark" whole)" -ge 3 ]; }
+	eventually 60 seen
+	shows bats-vault stable /mnt/0/all.json "$first"
+	vault kv put secret/bats/whole x=2
+	changed() { inside bats-vault stable cat /mnt/0/all.json | jq -e '.data.data.x == "2"'; }
+	eventually 30 changed
+}
+
+@test "a token that Vault has taken back costs one login, and no refresh" {
+	kubectl -n bats-vault create serviceaccount robbed
+	vault kv put secret/bats/robbed x=1
+	vault policy write robbed - <<<'path "secret/data/bats/robbed" { capabilities = ["read"] }'
+	account=robbed vault_role bats-vault robbed
+	also=$(every 5s) vault_class bats-vault robbed 'roleName: robbed' <<-'END'
+		- {objectName: x, secretPath: secret/data/bats/robbed, secretKey: x}
+	END
+	account=robbed pod bats-vault robbed robbed
+	ready bats-vault robbed
+	mark=$(audit_mark)
+	vault lease revoke -prefix -sync auth/kubernetes/login
+	vault kv put secret/bats/robbed x=2
+	eventually 30 shows bats-vault robbed /mnt/0/x 2
+	[ "$(logins "$mark" robbed)" = 1 ]
+	[ "$(kubectl -n bats-vault get events --field-selector involvedObject.name=robbed,type=Warning -o name)" = '' ]
+}
+
+@test "a path that policy denies makes no loop of logins" {
+	kubectl -n bats-vault create serviceaccount loop
+	vault policy write loop - <<<'path "secret/data/bats/loop" { capabilities = ["list"] }'
+	account=loop vault_role bats-vault loop
+	vault_class bats-vault loop 'roleName: loop' <<-'END'
+		- {objectName: not-mine, secretPath: secret/data/bats/loop, secretKey: x}
+	END
+	mark=$(audit_mark)
+	account=loop pod bats-vault loop loop
+	denials() { [ "$(audited "$mark" '.request.path == "secret/data/bats/loop" and .error != null')" -ge 5 ]; }
+	eventually 90 denials
+	[ "$(logins "$mark" loop)" -le 2 ]
+	kubectl -n bats-vault delete pod loop --wait=false
+}
+
+@test "where a class allows it, a new pod gets the last value while Vault is sealed, and others are told" {
+	vclass stale bats 'staleIfError: 5m' <<-'END'
+		- {objectName: number, secretPath: "secret/data/bats/db?version=1", secretKey: number}
+	END
+	account=web pod bats-vault stale stale
+	ready bats-vault stale
 	bin/ground/vault seal
-	account=web pod bats-vault sealed versions
+	# What was read within ten seconds is fresh for every pod.
+	aged() { [ $(($(date +%s) - $(last_read secret/data/bats/db))) -gt 11 ]; }
+	eventually 30 aged
+	account=web pod bats-vault stale2 stale
+	ready bats-vault stale2
+	shows bats-vault stale2 /mnt/0/number 12345678901234567890
+	events() { kubectl -n bats-vault get events -o json | jq -e '[.items[] | select(.involvedObject.name == "stale2" and (.message | test("stale|last value"; "i")))] | length > 0'; }
+	eventually 30 events
+	account=stranger pod bats-vault stale3 stale
+	eventually 60 failed_with bats-vault stale3 'sealed'
+	bin/ground/vault unseal
+	kubectl -n bats-vault delete pod stale3 --wait=false
+}
+
+@test "a sealed Vault holds pods up, and they start once it is unsealed" {
+	vault write kv/bats/sealed x=read-by-nobody-before
+	vclass sealed <<-'END'
+		- {objectName: x, secretPath: kv/bats/sealed, secretKey: x}
+	END
+	bin/ground/vault seal
+	account=web pod bats-vault sealed sealed
 	eventually 60 failed_with bats-vault sealed 'sealed'
 	shows bats-vault kv /mnt/0/username newer
 	bin/ground/vault unseal
 	ready bats-vault sealed
-	shows bats-vault sealed /mnt/0/second newer
+	shows bats-vault sealed /mnt/0/x read-by-nobody-before
 }
 
 @test "the provider is killed, then replaced, and Vault restarted under a running pod, and it loses no file" {
@@ -166,5 +367,5 @@ vclass() {
 	kubectl get spcps,spc -A -o yaml >>"$LOGS"
 	grep -q secret/data/bats/other "$LOGS" # it does look at the right things
 	grep -q 'service account name not authorized' "$LOGS"
-	! grep -nF -e 'p@ss' -e 'from-v1' -e 12345678901234567890 -e 'eyJhbGciOi' -e hvs. -e only-for-the-group -e c4n4ry "$LOGS"
+	! grep -nF -e "$(cat "$BATS_FILE_TMPDIR/secret-id")" -e 'PRIVATE KEY' -e 'p@ss' -e 'from-v1' -e 12345678901234567890 -e 'eyJhbGciOi' -e hvs. -e only-for-the-group -e c4n4ry "$LOGS"
 }
