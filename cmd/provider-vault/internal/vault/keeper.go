@@ -209,6 +209,16 @@ func (p *Provider) renewToken(ctx context.Context, t *token) error {
 	return nil
 }
 
+// postpone has a token used for a part of the time that it has left, since Vault gives
+// no other just now; false if it is over.
+func (p *Provider) postpone(t *token) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	now := time.Now()
+	t.from = now
+	return !t.over(now)
+}
+
 // watchToken has a token renewed in time as long as leases depend on it. It needs p.mu.
 func (p *Provider) watchToken(t *token) {
 	stopTimer(t.timer)

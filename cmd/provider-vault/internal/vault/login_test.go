@@ -313,3 +313,26 @@ func TestNobodyInParticular(t *testing.T) {
 		}
 	})
 }
+
+// TestLoginUnavailable: as long as a token is good, nobody needs another.
+func TestLoginUnavailable(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		m, r := bubble(t)
+		m.login.renewable = false
+		r.must(t, ask(webPod, oneKV))
+		m.set(func() {
+			m.fault = func(op operation, _ *http.Request) (int, string) {
+				if op == opLogin {
+					return 500, `{"errors":["the API server does not answer"]}`
+				}
+				return 0, ""
+			}
+		})
+		time.Sleep(45 * time.Minute) // of one hour
+		r.must(t, ask(webPod, oneKV))
+		time.Sleep(20 * time.Minute)
+		_, err := r.Mount(t.Context(), ask(webPod, oneKV))
+		checkFailure(t, err, provider.Unavailable, "the API server does not answer")
+	})
+}

@@ -126,11 +126,15 @@ func (s *session) authenticate(ctx context.Context, c *caller, not *token) (*tok
 	if fresh {
 		return t, nil
 	}
-	if renewable && s.p.renewToken(ctx, t) == nil {
-		return t, nil
+	if renewable {
+		if err := s.p.renewToken(ctx, t); err == nil || isOutage(err) && s.p.postpone(t) {
+			return t, nil
+		}
 	}
 	fresher, err := s.login(ctx, c)
 	switch {
+	case usable && isOutage(err) && s.p.postpone(t):
+		return t, nil
 	case errors.Is(err, errPodsApart):
 		s.p.keepApart(c, fresher)
 		return nil, err
