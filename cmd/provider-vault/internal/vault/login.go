@@ -47,10 +47,7 @@ func (s *session) tryLogin(ctx context.Context, c *caller) (*token, error) {
 	if err := r.checkAuth(path); err != nil {
 		return nil, err
 	}
-	t := newToken(s, began, r.secret.Auth, r.auth.TokenType)
-	if r.auth.NumUses > 0 {
-		t.uses = r.auth.NumUses
-	}
+	t := newToken(s, began, r.secret.Auth, r.auth)
 	if s.isShared(c) && !c.isKubernetes(r.secret.Auth.Metadata) {
 		return t, errPodsApart
 	}

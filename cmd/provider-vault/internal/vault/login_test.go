@@ -336,3 +336,53 @@ func TestLoginUnavailable(t *testing.T) {
 		checkFailure(t, err, provider.Unavailable, "the API server does not answer")
 	})
 }
+
+func TestFewUses(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct{ uses, objects, logins int }{{1, 1, 1}, {1, 3, 3}, {2, 1, 1}, {2, 2, 2}, {4, 4, 2}} {
+		t.Run(fmt.Sprint(tt.uses, " uses for ", tt.objects), func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				m, r := bubble(t)
+				m.login.uses = tt.uses
+				var objects strings.Builder
+				for i := range tt.objects {
+					fmt.Fprintf(&objects, "- {objectName: a%d, secretPath: transit/%d, method: PUT}\n", i, i)
+				}
+				for i := range 3 {
+					r.must(t, ask(webPod, objects.String()))
+					time.Sleep(time.Minute)
+					if n := m.counted("login"); n < (i+1)*((tt.objects+tt.uses-1)/tt.uses) || n > (i+1)*tt.logins {
+						t.Errorf("%d logins after %d mounts, want %d each", n, i+1, tt.logins)
+					}
+				}
+				m.mu.Lock()
+				defer m.mu.Unlock()
+				for _, token := range m.tokens {
+					if token.live(time.Now()) {
+						t.Errorf("the token of login %d is left, with %d uses", token.login, token.left)
+					}
+				}
+			})
+		})
+	}
+}
+
+// TestFewUsesWithLease: the last use of a token would end the leases that it made.
+func TestFewUsesWithLease(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		m, r := bubble(t)
+		m.login.uses = 3
+		objects := oneCred + "\n- {objectName: b, secretPath: db/creds/b, secretKey: username}\n" +
+			"- {objectName: c, secretPath: db/creds/c, secretKey: username}\n- {objectName: d, secretPath: kv/d}"
+		got := r.must(t, ask(webPod, objects))
+		for range 30 {
+			time.Sleep(time.Second)
+			for _, name := range []string{"user", "b", "c"} {
+				if !m.works(got[name]) {
+					t.Fatalf("%s does not work any more", name)
+				}
+			}
+		}
+	})
+}

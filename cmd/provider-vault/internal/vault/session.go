@@ -98,7 +98,7 @@ func (s *session) take(m *mount, not *token) *token {
 	s.p.mu.Lock()
 	defer s.p.mu.Unlock()
 	now := time.Now()
-	if t := m.private; t != nil && t != not && t.uses != 0 && !t.over(now) {
+	if t := m.private; t != nil && t != not && t.spendable() && !t.over(now) {
 		if t.uses > 0 {
 			t.uses--
 		}

@@ -85,12 +85,21 @@ const (
 	percentOfRenewal = 50
 )
 
+// spendable says whether a token can be used once more. With the last use Vault ends
+// it, and the leases that it made.
+func (t *token) spendable() bool {
+	return t.uses < 0 || t.uses > 1 || t.uses == 1 && t.busy == 0 && len(t.held) == 0
+}
+
 // newToken takes the token out of the reply to a login.
-func newToken(s *session, began time.Time, auth *api.SecretAuth, kind string) *token {
+func newToken(s *session, began time.Time, auth *api.SecretAuth, details authDetails) *token {
 	t := &token{
 		session: s, value: auth.ClientToken, began: began,
 		term:      newTerm(began, auth.LeaseDuration, auth.Renewable),
-		revocable: kind != "batch" && auth.Renewable, uses: -1, held: heldSet{},
+		revocable: details.TokenType != "batch" && auth.Renewable, uses: -1, held: heldSet{},
+	}
+	if details.NumUses > 0 {
+		t.uses, t.renewable = details.NumUses, false // a renewal would be a use
 	}
 	return t
 }

@@ -126,7 +126,7 @@ func (p *Provider) keep(m *mount, t *token, read vaultclass.Read, r *reply) {
 	}
 	h := &held{volume: m.volume, key: heldKey{t.session, read}, reply: r, token: t, lease: r.secret.LeaseID}
 	if h.lease != "" {
-		h.term = newTerm(r.began, r.secret.LeaseDuration, r.secret.Renewable)
+		h.term = newTerm(r.began, r.secret.LeaseDuration, r.secret.Renewable && t.uses < 0) // a renewal would be a use
 	} else if end := certificateEnd(read, r.secret.Data); !end.IsZero() {
 		h.term = term{from: r.began, expires: end}
 	} else {
@@ -283,9 +283,12 @@ func (p *Provider) forgetVolume(v *volume) {
 // revokeLease hands a lease back, in the background. It needs p.mu.
 func (p *Provider) revokeLease(h *held) {
 	t := h.token
-	if t.revoked || h.lost || !h.expires.IsZero() && time.Now().After(h.expires) {
+	if t.revoked || t.uses == 0 || h.ended(time.Now()) {
 		p.dropHeld(h)
 		return
+	}
+	if t.uses > 0 {
+		t.uses--
 	}
 	t.busy++
 	p.soon(func(ctx context.Context) { p.tryRevoke(ctx, h, 0) })
