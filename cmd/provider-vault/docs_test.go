@@ -1,0 +1,148 @@
+package main
+
+import (
+	"bytes"
+	"encoding/json"
+	"flag"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+
+	"github.com/strongroom/strongroom/internal/vaultclass"
+)
+
+const page = "../../docs/providers/vault.md"
+
+// update says that the page is to be written: go test ./cmd/provider-vault -run TestPage -update.
+const update = "update"
+
+// asFlags in the environment makes the test's binary print the program's flags.
+const asFlags = "STRONGROOM_PRINT_FLAGS"
+
+func TestMain(m *testing.M) {
+	if os.Getenv(asFlags) != "" {
+		flag.Usage = printFlags
+		main() // ends with the usage
+	}
+	flag.Bool(update, false, "write the tables of the documentation")
+	flag.Parse()
+	os.Exit(m.Run())
+}
+
+type flagLine struct{ Name, Default, Usage string }
+
+func printFlags() {
+	var lines []flagLine
+	flag.VisitAll(func(f *flag.Flag) {
+		if !strings.HasPrefix(f.Name, "test.") {
+			lines = append(lines, flagLine{f.Name, f.DefValue, f.Usage})
+		}
+	})
+	_ = json.NewEncoder(os.Stdout).Encode(lines) // who reads it notices
+}
+
+// The tables of the page are what the program says of itself.
+func TestPage(t *testing.T) {
+	t.Parallel()
+	have, err := os.ReadFile(page)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := string(have)
+	for name, table := range map[string]string{
+		"parameters":    settings("parameter", vaultclass.Parameters()),
+		"object fields": settings("field", vaultclass.ObjectFields()),
+		"flags":         flags(t),
+	} {
+		want = replace(t, want, name, table)
+	}
+	if want == string(have) {
+		return
+	}
+	if flag.Lookup(update).Value.String() != "true" {
+		t.Fatalf("%s is out of date: run go test ./cmd/provider-vault -run TestPage -update", filepath.Base(page))
+	}
+	if err := os.WriteFile(page, []byte(want), 0o600); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// replace puts a table between the comments that name it.
+func replace(t *testing.T, text, name, table string) string {
+	t.Helper()
+	begin := "<!-- generated: " + name + " -->\n"
+	before, rest, ok := strings.Cut(text, begin)
+	_, after, ended := strings.Cut(rest, "<!-- end -->")
+	if !ok || !ended {
+		t.Fatalf("the page has no place for %s", name)
+	}
+	return before + begin + "\n" + table + "\n<!-- end -->" + after
+}
+
+func settings(kind string, list []vaultclass.Setting) string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "| %s | default | meaning |\n| --- | --- | --- |\n", kind)
+	for _, s := range list {
+		fmt.Fprintf(&b, "| `%s` | %s | %s |\n", s.Name, s.Default, s.Meaning)
+	}
+	return b.String()
+}
+
+// flags asks the program itself, in a process of its own.
+func flags(t *testing.T) string {
+	t.Helper()
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.CommandContext(t.Context(), self, "-help")
+	cmd.Env = append(os.Environ(), asFlags+"=1")
+	out, err := cmd.Output()
+	if err != nil {
+		t.Fatalf("ask for the flags: %v", err)
+	}
+	var lines []flagLine
+	if err := json.Unmarshal(out, &lines); err != nil || len(lines) < 20 {
+		t.Fatalf("the program said nothing of use about its flags: %v: %s", err, out)
+	}
+	var b strings.Builder
+	b.WriteString("| flag | default | meaning |\n| --- | --- | --- |\n")
+	for _, l := range lines {
+		shown := ""
+		if l.Default != "" {
+			shown = "`" + l.Default + "`"
+		}
+		fmt.Fprintf(&b, "| `--%s` | %s | %s |\n", l.Name, shown, strings.ReplaceAll(l.Usage, "|", `\|`))
+	}
+	return b.String()
+}
+
+// Every variable that the client library knows is on the page.
+func TestPageNamesEveryVariable(t *testing.T) {
+	t.Parallel()
+	text, err := os.ReadFile(page)
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir, err := exec.CommandContext(t.Context(), "go", "list", "-f", "{{.Dir}}", "github.com/hashicorp/vault/api").Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	source, err := os.ReadFile(filepath.Join(strings.TrimSpace(string(dir)), "client.go"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	names := regexp.MustCompile(`(?m)^\tEnv\w+ += "(VAULT_\w+)"`).FindAllSubmatch(source, -1)
+	if len(names) < 20 {
+		t.Fatalf("only %d variables found in the library", len(names))
+	}
+	for _, name := range names {
+		if !bytes.Contains(text, append([]byte("`"), append(name[1], '`')...)) {
+			t.Errorf("the page does not say what %s does", name[1])
+		}
+	}
+}
