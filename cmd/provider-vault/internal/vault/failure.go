@@ -9,6 +9,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -55,6 +56,22 @@ func isOutage(err error) bool {
 	return ok
 }
 
+// deadToken marks the refusal of a token that Vault does not know any more.
+type deadToken struct{ text string }
+
+func (d deadToken) Error() string { return d.text }
+
+func isDeadToken(err error) bool {
+	_, ok := errors.AsType[deadToken](err)
+	return ok
+}
+
+// saysDead looks at Vault's own words; a path could have any.
+func saysDead(e *api.ResponseError) bool {
+	return e.StatusCode == http.StatusForbidden && !e.RawError &&
+		slices.ContainsFunc(e.Errors, func(said string) bool { return strings.Contains(said, "* invalid token") })
+}
+
 // refused tells what Vault said, in Vault's own words.
 func (c *conn) refused(q query, e *api.ResponseError, resp *api.Response) error {
 	said := strings.Join(e.Errors, "; * ")
@@ -74,6 +91,9 @@ func (c *conn) refused(q query, e *api.ResponseError, resp *api.Response) error 
 	err := errors.New(text)
 	if e.StatusCode == http.StatusTooManyRequests || e.StatusCode >= 500 || e.StatusCode == 472 || e.StatusCode == 473 {
 		err = outage{text}
+	}
+	if saysDead(e) {
+		err = deadToken{text}
 	}
 	return &provider.Error{Kind: refusal(q, e), RetryAfter: retryAfter(resp.Response), Err: err}
 }

@@ -248,7 +248,7 @@ func (p *Provider) prolongToken(ctx context.Context, t *token) {
 	if err == nil {
 		return
 	}
-	dead := isForbidden(err) && t.isDead(ctx)
+	dead := isDeadToken(err)
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if dead {
@@ -260,6 +260,13 @@ func (p *Provider) prolongToken(ctx context.Context, t *token) {
 		return
 	}
 	t.capped = true // what it made ends when it does
+}
+
+// discover is bury for who does not hold the lock.
+func (p *Provider) discover(dead *token) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.bury(dead)
 }
 
 // bury notes that a token was revoked by someone else, and what it made with it. It

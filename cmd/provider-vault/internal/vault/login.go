@@ -123,20 +123,26 @@ func (t *token) renew(ctx context.Context) (term, error) {
 	return before.prolonged(asked, r.secret.Auth.LeaseDuration, r.secret.Auth.Renewable), nil
 }
 
-// isDead says whether Vault has forgotten a token, for certain.
-func (t *token) isDead(ctx context.Context) bool {
-	valid, err := t.valid(ctx)
-	return err == nil && !valid
-}
+// vitality is what is known of whether Vault still knows a token.
+type vitality int
 
-// valid asks Vault whether a token still is.
-func (t *token) valid(ctx context.Context) (bool, error) {
+const (
+	unsure vitality = iota // Vault does not answer, or does not let the token ask
+	alive
+	dead
+)
+
+// vitality asks Vault.
+func (t *token) vitality(ctx context.Context) vitality {
 	_, err := t.session.conn.do(ctx, query{
 		Read:      vaultclass.Read{Method: http.MethodGet, Path: "/v1/auth/token/lookup-self"},
 		operation: opLookup, token: t.value,
 	})
-	if provider.KindOf(err) == provider.Denied {
-		return false, nil
+	switch {
+	case err == nil:
+		return alive
+	case isDeadToken(err):
+		return dead
 	}
-	return err == nil, err
+	return unsure
 }

@@ -386,3 +386,101 @@ func TestFewUsesWithLease(t *testing.T) {
 		}
 	})
 }
+
+// TestForbidden is what follows a 403 on a token that was there before.
+func TestForbidden(t *testing.T) {
+	t.Parallel()
+	const path = "GET kv/app"
+	t.Run("right after a login", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			m, r := bubble(t)
+			m.denied[path] = true
+			_, err := r.Mount(t.Context(), ask(webPod, oneKV))
+			checkFailure(t, err, provider.Denied, "permission denied", "policies")
+			checkCount(t, m, "login", 1)
+			checkCount(t, m, path, 1)
+		})
+	})
+	for name, change := range map[string]func(*model){
+		"":                          func(*model) {},
+		" that says little":         func(m *model) { m.mute = true },
+		" without lookup-self":      func(m *model) { m.denied["lookup_token"] = true },
+		" that says and lets do so": func(m *model) { m.mute, m.denied["lookup_token"] = true, true },
+	} {
+		t.Run("a revoked token of a Vault"+name, func(t *testing.T) { revokedTokens(t, change) })
+		t.Run("a policy of a Vault"+name, func(t *testing.T) { deniedPaths(t, change) })
+	}
+}
+
+func revokedTokens(t *testing.T, change func(*model)) {
+	synctest.Test(t, func(t *testing.T) {
+		m, r := bubble(t)
+		change(m)
+		for i := range 4 {
+			r.must(t, ask(webPod, oneKV))
+			checkCount(t, m, "login", i+1)
+			m.killTokens()
+			time.Sleep(5 * time.Second)
+		}
+		checkCount(t, m, "GET kv/app", 7)
+		checkCount(t, m, "lookup_token", 0)
+	})
+}
+
+func (m *model) killTokens() {
+	m.set(func() {
+		for _, token := range m.tokens {
+			token.gone = true
+		}
+	})
+}
+
+// deniedPaths has many pods ask for what they may not have, while another path is fine.
+func deniedPaths(t *testing.T, change func(*model)) {
+	synctest.Test(t, func(t *testing.T) {
+		m, r := bubble(t)
+		change(m)
+		denied := "- {objectName: a, secretPath: kv/a}\n- {objectName: b, secretPath: kv/b}\n- {objectName: c, secretPath: kv/c}"
+		r.must(t, ask(webPod, oneKV))
+		m.set(func() { m.denied["GET kv/a"], m.denied["GET kv/b"], m.denied["GET kv/c"] = true, true, true })
+		for i := range 120 {
+			_, err := r.Mount(t.Context(), ask(podOf("web", fmt.Sprint("u", i%50)), denied))
+			checkFailure(t, err, provider.Denied)
+			r.must(t, ask(webPod, "- {objectName: a, secretPath: kv/good}"))
+			time.Sleep(5 * time.Second)
+		}
+		if n := m.counted("login"); n > 15 {
+			t.Errorf("%d logins in 10 minutes", n)
+		}
+		m.killTokens()
+		r.eventually(t, firstRelogin, oneKV) // a token that is really dead is found out all the same
+		time.Sleep(20 * time.Second)
+		m.set(func() { // what the role gets is seen by the next login
+			now := m.serial
+			m.denied = map[string]bool{}
+			m.fault = func(_ operation, req *http.Request) (int, string) {
+				m.mu.Lock()
+				defer m.mu.Unlock()
+				if token := m.tokens[req.Header.Get("X-Vault-Token")]; token != nil && token.login <= now {
+					return refusing("permission denied")
+				}
+				return 0, ""
+			}
+		})
+		r.eventually(t, mostRelogin, denied)
+	})
+}
+
+func (r *rig) eventually(t *testing.T, within time.Duration, objects string) {
+	t.Helper()
+	for begin := time.Now(); ; time.Sleep(time.Second) {
+		_, err := r.Mount(t.Context(), ask(webPod, objects))
+		if err == nil {
+			return
+		}
+		if time.Since(begin) > within+5*time.Second {
+			t.Errorf("after %v: %v", time.Since(begin), err)
+			return
+		}
+	}
+}

@@ -22,7 +22,7 @@ const (
 	// How long after a login that did not help against a 403 another one is tried
 	// without asking first whether the token is still valid.
 	firstRelogin = time.Minute
-	mostRelogin  = time.Hour
+	mostRelogin  = 10 * time.Minute
 )
 
 // session is one identity at one Vault. What has no lock of its own is guarded by
@@ -43,8 +43,9 @@ type session struct {
 	denials []time.Time
 	denial  error
 	relogin struct {
+		token *token // the last that did not help
+		at    time.Time
 		wait  time.Duration
-		until time.Time
 	}
 
 	last  map[vaultclass.Read]lastReply // for staleIfError
@@ -192,7 +193,10 @@ func (s *session) read(ctx context.Context, m *mount, r vaultclass.Read) (*reply
 		return nil, provider.At(provider.LoggingIn, err)
 	}
 	got, err := s.readWith(ctx, m, t, r)
-	if !isForbidden(err) || !t.began.Before(m.began) || !s.mayRelogin(ctx, t) {
+	if isDeadToken(err) {
+		s.p.discover(t)
+	}
+	if !isForbidden(err) || !t.began.Before(m.began) || !s.mayRelogin(ctx, t, err) {
 		return got, err
 	}
 	again, loginErr := s.acquire(ctx, m, t)
@@ -200,7 +204,7 @@ func (s *session) read(ctx context.Context, m *mount, r vaultclass.Read) (*reply
 		return nil, provider.At(provider.LoggingIn, fmt.Errorf("%w; then, logging in anew: %w", err, loginErr))
 	}
 	got, err = s.readWith(ctx, m, again, r)
-	s.noteRelogin(isForbidden(err))
+	s.noteRelogin(again, err)
 	return got, err
 }
 
@@ -225,27 +229,38 @@ func isForbidden(err error) bool {
 }
 
 // mayRelogin says whether another login may help against a 403. One that did not is
-// not repeated as long as the token is valid.
-func (s *session) mayRelogin(ctx context.Context, t *token) bool {
+// not repeated for a while, unless the token is dead.
+func (s *session) mayRelogin(ctx context.Context, t *token, err error) bool {
 	s.p.mu.Lock()
 	other := s.current != nil && s.current != t
-	waiting := time.Now().Before(s.relogin.until)
+	last := s.relogin
 	s.p.mu.Unlock()
-	if other || !waiting {
+	if other || isDeadToken(err) || time.Since(last.at) >= last.wait {
 		return true
 	}
-	return t.isDead(ctx)
+	switch t.vitality(ctx) {
+	case dead:
+		return true
+	case unsure:
+		return time.Since(last.at) >= firstRelogin
+	case alive:
+	}
+	return false
 }
 
-// noteRelogin remembers whether a login helped against a 403.
-func (s *session) noteRelogin(inVain bool) {
+// noteRelogin remembers whether a login helped against a 403. Several requests may
+// have waited for the same one.
+func (s *session) noteRelogin(t *token, err error) {
 	s.p.mu.Lock()
 	defer s.p.mu.Unlock()
-	s.relogin.wait = min(max(firstRelogin, 2*s.relogin.wait), mostRelogin)
-	if !inVain {
-		s.relogin.wait = 0
+	last := &s.relogin
+	switch {
+	case err == nil:
+		last.wait = 0
+	case isForbidden(err) && last.token != t:
+		last.token, last.at = t, time.Now()
+		last.wait = min(max(firstRelogin, 2*last.wait), mostRelogin)
 	}
-	s.relogin.until = time.Now().Add(s.relogin.wait)
 }
 
 // isPublic says whether a reply can be given to all callers of an identity. Only a

@@ -223,7 +223,7 @@ func (p *Provider) renewLease(ctx context.Context, h *held) {
 	}
 	defer p.release(h.token)
 	r, err := h.key.session.conn.do(ctx, leaseQuery(opRenewLease, h.token, map[string]any{"lease_id": lease, "increment": seconds}))
-	dead := isForbidden(err) && h.token.isDead(ctx)
+	dead := isDeadToken(err)
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	switch kind := provider.KindOf(err); {
