@@ -443,3 +443,20 @@ const (
 	oneCred = "- {objectName: user, secretPath: db/creds/app, secretKey: username}\n" +
 		"- {objectName: password, secretPath: db/creds/app, secretKey: password}"
 )
+
+// liveLeases counts them.
+func (m *model) liveLeases() (n int) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for _, l := range m.leases {
+		if l.live(time.Now()) {
+			n++
+		}
+	}
+	return n
+}
+
+// down is a fault: Vault answers nothing but this status.
+func down(status int) func(operation, *http.Request) (int, string) {
+	return func(operation, *http.Request) (int, string) { return status, `{"errors":["Vault is sealed"]}` }
+}

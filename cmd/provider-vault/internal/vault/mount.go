@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -121,12 +122,14 @@ func (s *session) settleScope(ctx context.Context, m *mount) error {
 	return nil // memory may help
 }
 
-// readAll makes each distinct request once, and fails if one of them does.
+// readAll makes each distinct request once, and fails if one of them does. Those under
+// way then come to their end: Vault may have made a lease.
 func (p *Provider) readAll(ctx context.Context, m *mount) (replies, error) {
 	var mu sync.Mutex
+	var failed atomic.Bool
 	got := replies{}
 	total := 0
-	group, ctx := errgroup.WithContext(ctx)
+	var group errgroup.Group
 	group.SetLimit(maxParallel)
 	begun := map[vaultclass.Read]bool{}
 	for i := range m.class.Objects {
@@ -135,7 +138,11 @@ func (p *Provider) readAll(ctx context.Context, m *mount) (replies, error) {
 			continue
 		}
 		begun[o.Read] = true
-		group.Go(func() error {
+		group.Go(func() (err error) {
+			if failed.Load() {
+				return nil
+			}
+			defer func() { failed.CompareAndSwap(false, err != nil) }()
 			r, err := p.readOne(ctx, m, o.Read)
 			switch e, _ := errors.AsType[*provider.Error](err); {
 			case err != nil && e != nil && e.Step == provider.LoggingIn:

@@ -138,8 +138,11 @@ func (p *Provider) keep(m *mount, t *token, read vaultclass.Read, r *reply) {
 		t.held[h] = struct{}{}
 		p.watchToken(t)
 	}
-	if m.volume.gone {
+	switch {
+	case m.volume.gone && h.lease != "":
 		p.revokeLease(h)
+		return
+	case m.volume.gone:
 		return
 	}
 	if before := m.volume.held[h.key]; before != nil {

@@ -1,0 +1,313 @@
+package vault
+
+import (
+	"fmt"
+	"net/http"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/strongroom/strongroom/provider"
+)
+
+// keepMounted asks again whenever the response wants that, for a while, and checks
+// that what a pod has got works all the time, also one second after it changes.
+func (r *rig) keepMounted(t *testing.T, m *model, req *provider.Request, during time.Duration) (users map[string]bool) {
+	t.Helper()
+	users = map[string]bool{}
+	end := time.Now().Add(during)
+	before := ""
+	for time.Now().Before(end) {
+		resp := r.respond(t, req)
+		user := files(resp)["user"]
+		users[user] = true
+		if resp.Refresh <= 0 || resp.Expires.IsZero() {
+			t.Fatalf("a lease, and refresh %v, expires %v", resp.Refresh, resp.Expires)
+		}
+		for next := time.Now().Add(min(resp.Refresh, time.Until(end))); time.Now().Before(next); time.Sleep(time.Second) {
+			if !m.works(user) || before != "" && !m.works(before) {
+				t.Fatalf("%s or its predecessor %s does not work", user, before)
+			}
+			before = ""
+		}
+		before = user
+	}
+	return users
+}
+
+// TestLeasesBelongToOneVolume: also when many ask at once and nobody knows yet that
+// there is a lease.
+func TestLeasesBelongToOneVolume(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		m, r := bubble(t)
+		for round := range 3 {
+			got := r.pods(t, 20, oneCred)
+			if n := distinct(got, "user"); n != 20 {
+				t.Errorf("20 volumes have %d users", n)
+			}
+			for _, g := range got {
+				if strings.TrimPrefix(g["user"], "user of ") != strings.TrimPrefix(g["password"], "password of ") {
+					t.Errorf("%s with the %s", g["user"], g["password"])
+				}
+			}
+			checkCount(t, m, "GET db/creds/app", 20)
+			checkCount(t, m, "login", 1)
+			time.Sleep(time.Duration(round) * 10 * time.Second)
+		}
+	})
+}
+
+func TestPrivateReplies(t *testing.T) {
+	t.Parallel()
+	for _, object := range []string{
+		"- {objectName: a, secretPath: wrapped/a}", "- {objectName: a, secretPath: token/a}",
+		"- {objectName: a, secretPath: transit/a, method: PUT}", "- {objectName: a, secretPath: transit/a, method: POST}",
+		"- {objectName: a, secretPath: kv/a, method: LIST}", "- {objectName: a, secretPath: kv/a, secretArgs: {a: 1}}",
+		"- {objectName: a, secretPath: pki/issue/a, method: PUT}",
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			m, r := bubble(t)
+			if n := distinct(r.pods(t, 20, object), "a"); n != 20 {
+				t.Errorf("%s: 20 volumes share %d replies", object, n)
+			}
+			checkCount(t, m, "read", 20)
+		})
+	}
+}
+
+// checkNothingLeft has time pass until a provider without volumes remembers nothing.
+func checkNothingLeft(t *testing.T, r *rig) {
+	t.Helper()
+	time.Sleep(3 * time.Minute)
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if len(r.volumes) != 0 || len(r.sessions) != 0 {
+		t.Errorf("%d volumes and %d sessions are left", len(r.volumes), len(r.sessions))
+	}
+}
+
+// TestSessionEnds: the token goes back when the last volume has gone for a while, and
+// no sooner.
+func TestSessionEnds(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		m, r := bubble(t)
+		kv, cred := ask(webPod, oneKV), ask(podOf("web", "u2"), oneCred)
+		r.must(t, kv)
+		user := r.must(t, cred)["user"]
+		r.Unmounted(t.Context(), kv.Volume)
+		time.Sleep(10 * time.Minute)
+		checkCount(t, m, "revoke_token", 0)
+		if !m.works(user) {
+			t.Error("a live volume's credential is gone")
+		}
+		r.Unmounted(t.Context(), cred.Volume)
+		time.Sleep(30 * time.Second)
+		r.must(t, kv) // a deployment that restarts
+		checkCount(t, m, "login", 1)
+		r.Unmounted(t.Context(), kv.Volume)
+		checkNothingLeft(t, r)
+		checkCount(t, m, "revoke_token", 1)
+	})
+}
+
+// TestClose: tokens that no lease depends on go back; pods keep what the others made.
+func TestClose(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		m, r := bubble(t)
+		r.must(t, ask(webPod, oneKV, "roleName", "kv"))
+		user := r.must(t, ask(podOf("web", "u2"), oneCred))["user"]
+		r.Close(t.Context())
+		checkCount(t, m, "revoke_token", 1)
+		time.Sleep(m.lease.ttl - time.Second)
+		if !m.works(user) {
+			t.Error("the credential did not live to its end")
+		}
+		checkCount(t, m, "renew_lease", 0)
+		checkCount(t, m, "renew_token", 0)
+	})
+}
+
+// TestFreshness: no mount gets what was read more than 10 s before it, or before the
+// refresh was forced; and those that come together share one read.
+func TestFreshness(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		m, r := bubble(t)
+		for i := range 4 {
+			m.set(func() { m.value = fmt.Sprint("v", i) })
+			written := time.Now()
+			old := 0
+			for j := range 30 {
+				got := r.must(t, ask(podOf("web", fmt.Sprint(i, "-", j)), oneKV))["value"]
+				if got != fmt.Sprint("v", i) {
+					old++
+					if time.Since(written) > sharing {
+						t.Errorf("%s, %v after it was replaced", got, time.Since(written))
+					}
+				}
+				time.Sleep(time.Second)
+			}
+			if i > 0 && old == 0 {
+				t.Error("nothing is shared")
+			}
+			m.set(func() { m.value = "forced" })
+			force := time.Now()
+			before := m.counted("GET kv/app")
+			var group sync.WaitGroup
+			for j := range 10 {
+				group.Go(func() {
+					req := ask(podOf("web", fmt.Sprint(i, "-", j)), oneKV)
+					req.NotBefore = force
+					if got := r.must(t, req)["value"]; got != "forced" {
+						t.Errorf("a forced refresh got %s", got)
+					}
+				})
+			}
+			group.Wait()
+			checkCount(t, m, "GET kv/app", before+1)
+		}
+	})
+}
+
+// TestRevokedByOthers: a token that somebody else revokes takes its leases along; the
+// next mounts have new ones.
+func TestRevokedByOthers(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		m, r := bubble(t)
+		m.lease = terms{ttl: time.Minute, max: time.Hour, renewable: true}
+		reqs := []*provider.Request{ask(webPod, oneCred), ask(podOf("web", "u2"), oneCred)}
+		for _, req := range reqs {
+			r.must(t, req)
+		}
+		m.killTokens()
+		time.Sleep(35 * time.Second) // half a lease, when it is to be renewed
+		for _, req := range reqs {
+			if user := r.must(t, req)["user"]; !m.works(user) {
+				t.Errorf("%s got what does not work", req.Volume)
+			}
+		}
+		checkCount(t, m, "login", 2)
+	})
+}
+
+// TestFailedFirstMount: what was made for a volume that never came to be goes back.
+func TestFailedFirstMount(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		m, r := bubble(t)
+		m.lease.ttl = time.Hour
+		req := ask(webPod, oneCred+"\n- {objectName: x, secretPath: none}")
+		for range 5 {
+			_, err := r.Mount(t.Context(), req)
+			checkFailure(t, err, provider.NotFound)
+			time.Sleep(time.Second)
+		}
+		if n := m.counted("GET db/creds/app"); n > 1 {
+			t.Errorf("%d credentials for one volume", n)
+		}
+		time.Sleep(10 * time.Minute)
+		if n := m.liveLeases(); n != 0 {
+			t.Errorf("%d leases are left", n)
+		}
+		checkNothingLeft(t, r)
+	})
+}
+
+// TestUnmounted: all leases of a volume go with it, and nobody else's.
+func TestUnmounted(t *testing.T) {
+	t.Parallel()
+	t.Run("with what was replaced", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			m, r := bubble(t)
+			req, other := ask(webPod, oneCred), ask(podOf("web", "u2"), oneCred)
+			r.must(t, other)
+			for range 3 {
+				r.must(t, req)
+				time.Sleep(time.Second)
+				req.NotBefore = time.Now() // a forced refresh takes new ones
+			}
+			if n := m.liveLeases(); n != 4 {
+				t.Errorf("%d leases, want 4: what is replaced is not revoked", n)
+			}
+			r.Unmounted(t.Context(), req.Volume)
+			r.Unmounted(t.Context(), req.Volume)
+			r.Unmounted(t.Context(), "csi-unknown")
+			time.Sleep(time.Second)
+			checkCount(t, m, "revoke_lease", 3)
+			if n := m.liveLeases(); n != 1 {
+				t.Errorf("%d leases, want the other volume's", n)
+			}
+		})
+	})
+	t.Run("while it is mounted", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			m, r := bubble(t)
+			m.fault = func(op operation, _ *http.Request) (int, string) {
+				if op == opRead {
+					time.Sleep(time.Second)
+				}
+				return 0, ""
+			}
+			req := ask(webPod, oneCred+"\n- {objectName: c, secretPath: pki/issue/c, method: PUT}")
+			done := make(chan struct{})
+			go func() {
+				defer close(done)
+				_, _ = r.Mount(t.Context(), req)
+			}()
+			time.Sleep(500 * time.Millisecond)
+			r.Unmounted(t.Context(), req.Volume)
+			<-done
+			time.Sleep(5 * time.Second)
+			if n := m.liveLeases(); n != 0 {
+				t.Errorf("%d leases are left", n)
+			}
+			checkCount(t, m, "revoke_lease", 1)
+			checkNothingLeft(t, r)
+		})
+	})
+	t.Run("while Vault is away", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			m, r := bubble(t)
+			req := ask(webPod, oneCred)
+			r.must(t, req)
+			m.set(func() { m.fault = down(503) })
+			r.Unmounted(t.Context(), req.Volume)
+			time.Sleep(15 * time.Second)
+			m.set(func() { m.fault = nil })
+			time.Sleep(30 * time.Second)
+			if n := m.liveLeases(); n != 0 {
+				t.Errorf("%d leases are left", n)
+			}
+		})
+	})
+	t.Run("without the right to revoke", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			m, r := bubble(t)
+			m.lease.ttl = time.Hour
+			m.denied["revoke_lease"], m.untidy = true, true
+			first, second := ask(webPod, oneCred), ask(podOf("web", "u2"), oneCred)
+			r.must(t, first)
+			user := r.must(t, second)["user"]
+			r.Unmounted(t.Context(), first.Volume)
+			time.Sleep(time.Minute)
+			if !m.works(user) {
+				t.Fatal("a live volume's credential is gone")
+			}
+			checkCount(t, m, "revoke_token", 0)
+			r.Unmounted(t.Context(), second.Volume)
+			time.Sleep(time.Minute)
+			if n := m.liveLeases(); n != 0 {
+				t.Errorf("%d leases are left", n)
+			}
+			if n := strings.Count(r.log.String(), "Vault does not let"); n != 1 {
+				t.Errorf("told %d times: %s", n, r.log)
+			}
+		})
+	})
+}
