@@ -2,9 +2,11 @@ package main
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"flag"
 	"fmt"
+	"log/slog"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -12,10 +14,17 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/google/go-cmp/cmp"
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/strongroom/strongroom/cmd/provider-vault/internal/vault"
 	"github.com/strongroom/strongroom/internal/vaultclass"
 )
 
-const page = "../../docs/providers/vault.md"
+const (
+	page    = "../../docs/providers/vault.md"
+	metrics = "../../docs/metrics.md"
+)
 
 // update says that the page is to be written: go test ./cmd/provider-vault -run TestPage -update.
 const update = "update"
@@ -145,4 +154,50 @@ func TestPageNamesEveryVariable(t *testing.T) {
 			t.Errorf("the page does not say what %s does", name[1])
 		}
 	}
+}
+
+// The page of metrics lists those of the provider with their labels, and no other.
+func TestMetricsPage(t *testing.T) {
+	t.Parallel()
+	text, err := os.ReadFile(metrics)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, section, ok := strings.Cut(string(text), "\n## The provider for Vault\n")
+	if !ok {
+		t.Fatal("the page has no section about the provider")
+	}
+	listed := map[string]string{}
+	row := regexp.MustCompile("(?m)^\\| `(strongroom_vault_[a-z_]+)` \\| ([a-z_, ]*?) ?\\| (?:counter|gauge|histogram) \\|")
+	for _, found := range row.FindAllStringSubmatch(section, -1) {
+		listed[found[1]] = found[2]
+	}
+	if diff := cmp.Diff(described(t), listed); diff != "" {
+		t.Errorf("docs/metrics.md (-described +listed):\n%s", diff)
+	}
+}
+
+// described are the labels of the provider's own metrics, by name.
+func described(t *testing.T) map[string]string {
+	t.Helper()
+	p, err := vault.New(t.Context(), vault.Config{
+		Getenv: func(string) string { return "" }, Log: slog.New(slog.DiscardHandler),
+		VersionKey: func(context.Context) []byte { return nil },
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer p.Close(t.Context())
+	descs := make(chan *prometheus.Desc, 100)
+	p.Describe(descs)
+	close(descs)
+	labels := map[string]string{}
+	for d := range descs {
+		parts := regexp.MustCompile(`fqName: "([^"]+)".* variableLabels: \{([^}]*)\}`).FindStringSubmatch(d.String())
+		if parts == nil {
+			t.Fatalf("%s is not understood", d)
+		}
+		labels[parts[1]] = strings.ReplaceAll(parts[2], ",", ", ")
+	}
+	return labels
 }

@@ -69,8 +69,8 @@ ground_again() (
 }
 
 @test "with the policy of the page nothing is missing that the provider needs" {
-	local logs
-	logs=$(kubectl -n kube-system logs "$(pod_on "$NODE_1" vault-csi-provider)" -c provider-vault)
+	local logs='' pod
+	for pod in $(pods_of vault-csi-provider); do logs+=$(kubectl -n kube-system logs "$pod"); done
 	grep -q 'msg=mount' <<<"$logs" # it does look at the right thing
 	! grep 'does not let the provider' <<<"$logs"
 }
