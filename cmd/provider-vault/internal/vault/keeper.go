@@ -81,30 +81,50 @@ func (p *Provider) session(id identity, c *caller) (*session, error) {
 	return s, nil
 }
 
-// evict makes room for another session: the one goes that was not used for longest
-// and has no leases. It needs p.mu.
+// evict makes room for another session: the login goes that was not used for longest
+// and has no leases. A session stays as long as it has volumes. It needs p.mu.
 func (p *Provider) evict() {
 	if len(p.sessions) < max(p.cacheSize, 1) {
 		return
 	}
 	var oldest *session
 	for _, s := range p.sessions {
-		if s.users == 0 && (s.current == nil || len(s.current.held) == 0) && (oldest == nil || s.used.Before(oldest.used)) {
+		if s.evictable() && (oldest == nil || s.used.Before(oldest.used)) {
 			oldest = s
 		}
 	}
-	if oldest != nil {
+	switch {
+	case oldest == nil:
+	case len(oldest.volumes) > 0:
+		oldest.logOut()
+	default:
 		p.endSession(oldest)
+	}
+}
+
+// evictable needs p.mu.
+func (s *session) evictable() bool {
+	switch {
+	case s.users > 0:
+		return false
+	case s.current == nil:
+		return len(s.volumes) == 0
+	}
+	return len(s.current.held) == 0
+}
+
+// logOut needs p.mu.
+func (s *session) logOut() {
+	if s.current != nil {
+		s.p.retire(s.current)
+		s.current = nil
 	}
 }
 
 // endSession needs p.mu.
 func (p *Provider) endSession(s *session) {
 	delete(p.sessions, s.identity)
-	if s.current != nil {
-		p.retire(s.current)
-		s.current = nil
-	}
+	s.logOut()
 }
 
 // keepApart notes that logins at a place count for one pod only, and gives a pod the
@@ -372,10 +392,7 @@ func (p *Provider) sweep(context.Context) {
 		if s.users > 0 || len(s.volumes) > 0 || now.Sub(s.used) < linger {
 			continue
 		}
-		if s.current != nil {
-			p.retire(s.current)
-			s.current = nil
-		}
+		s.logOut()
 		if len(s.last) == 0 {
 			p.endSession(s)
 		}

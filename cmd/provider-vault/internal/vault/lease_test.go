@@ -311,3 +311,95 @@ func TestUnmounted(t *testing.T) {
 		})
 	})
 }
+
+// TestLeasesWithoutCache: a lease stays its volume's, whatever happens to logins.
+func TestLeasesWithoutCache(t *testing.T) {
+	t.Parallel()
+	for _, size := range []int{0, 1} {
+		synctest.Test(t, func(t *testing.T) {
+			m, r := bubble(t, func(c *Config) { c.Flags.CacheSize = size })
+			m.lease = terms{ttl: time.Minute, max: time.Hour, renewable: true}
+			a, b := ask(webPod, oneCred), ask(podOf("api", "u2"), oneCred)
+			users := map[string]bool{}
+			for range 20 {
+				for _, req := range []*provider.Request{a, b} {
+					users[r.must(t, req)["user"]] = true
+				}
+				time.Sleep(30 * time.Second)
+			}
+			if len(users) != 2 {
+				t.Errorf("size %d: two volumes had %d credentials in ten minutes", size, len(users))
+			}
+			if n := m.counted("login"); n > 2 {
+				t.Errorf("size %d: %d logins, and nothing to read", size, n)
+			}
+		})
+	}
+}
+
+// TestCertificates are kept until two thirds of their life.
+func TestCertificates(t *testing.T) {
+	t.Parallel()
+	for _, flags := range []func(*Config){func(*Config) {}, func(c *Config) { c.Flags.CacheSize = 0 }, func(c *Config) { c.Flags.CacheSize = 1 }} {
+		synctest.Test(t, func(t *testing.T) {
+			m, r := bubble(t, flags)
+			m.lease.ttl = time.Hour
+			req := ask(webPod, "- {objectName: cert, secretPath: pki/issue/web, method: PUT, secretKey: certificate}")
+			seen := map[string]bool{}
+			for i := range 120 {
+				resp := r.respond(t, req)
+				seen[files(resp)["cert"]] = true
+				if i == 0 && (resp.Refresh < 39*time.Minute || resp.Refresh > 41*time.Minute || time.Until(resp.Expires) > time.Hour) {
+					t.Errorf("refresh in %v, expires in %v", resp.Refresh, time.Until(resp.Expires))
+				}
+				r.must(t, ask(podOf("other", "u2"), oneKV)) // another identity does not matter
+				time.Sleep(time.Minute)
+			}
+			if len(seen) != 3 {
+				t.Errorf("%d certificates in two hours", len(seen))
+			}
+		})
+	}
+}
+
+// TestLeaseOverTime has a volume with a credential for minutes, in different worlds.
+func TestLeaseOverTime(t *testing.T) {
+	t.Parallel()
+	token := terms{ttl: time.Hour, max: 24 * time.Hour, renewable: true, kind: "service"}
+	for name, tt := range map[string]struct {
+		login, lease terms
+		denied       string
+		least, most  int // credentials in 10 minutes
+	}{
+		"renewable":               {login: token, lease: terms{ttl: 20 * time.Second, max: time.Hour, renewable: true}, least: 1, most: 1},
+		"capped":                  {login: token, lease: terms{ttl: 20 * time.Second, max: time.Minute, renewable: true}, least: 10, most: 14},
+		"not renewable":           {login: token, lease: terms{ttl: time.Minute}, least: 14, most: 17},
+		"renewals denied":         {login: token, lease: terms{ttl: time.Minute, max: time.Hour, renewable: true}, denied: "renew_lease", least: 8, most: 17},
+		"a short token":           {login: terms{ttl: 30 * time.Second, max: time.Hour, renewable: true}, lease: terms{ttl: time.Hour}, least: 1, most: 1},
+		"a short token, capped":   {login: terms{ttl: 30 * time.Second, max: time.Minute, renewable: true}, lease: terms{ttl: time.Hour}, least: 10, most: 16},
+		"a batch token":           {login: terms{ttl: time.Minute, kind: "batch"}, lease: terms{ttl: time.Hour}, least: 14, most: 20},
+		"token renewals denied":   {login: terms{ttl: time.Minute, max: time.Hour, renewable: true}, lease: terms{ttl: time.Hour}, denied: "renew_token", least: 14, most: 20},
+		"a token for four uses":   {login: terms{ttl: time.Hour, uses: 4, renewable: true}, lease: terms{ttl: time.Minute, max: time.Hour, renewable: true}, least: 14, most: 17},
+		"both short":              {login: terms{ttl: 20 * time.Second, max: time.Hour, renewable: true}, lease: terms{ttl: 20 * time.Second, max: time.Hour, renewable: true}, least: 1, most: 1},
+		"a lease beyond its time": {login: token, lease: terms{ttl: time.Hour, max: time.Hour, renewable: true}, least: 1, most: 1},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				m, r := bubble(t)
+				m.login, m.lease = tt.login, tt.lease
+				if tt.denied != "" {
+					m.denied[tt.denied] = true
+				}
+				req := ask(webPod, oneCred)
+				if n := len(r.keepMounted(t, m, req, 10*time.Minute)); n < tt.least || n > tt.most {
+					t.Errorf("%d credentials, want %d to %d", n, tt.least, tt.most)
+				}
+				r.Unmounted(t.Context(), req.Volume)
+				time.Sleep(10 * time.Second)
+				if n := m.liveLeases(); n != 0 {
+					t.Errorf("%d leases are left of a pod that is gone", n)
+				}
+			})
+		})
+	}
+}

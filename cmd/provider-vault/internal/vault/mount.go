@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io/fs"
 	"log/slog"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -105,6 +106,9 @@ func (p *Provider) deliver(ctx context.Context, req *provider.Request, m *mount)
 // settleScope logs in before anything is read if it is not yet known whether logins
 // at the place count for all pods of a service account: nothing may be shared before.
 func (s *session) settleScope(ctx context.Context, m *mount) error {
+	if s.p.holdsAll(m) { // then nothing is read
+		return nil
+	}
 	s.p.mu.Lock()
 	known := !s.isShared(m.caller) || s.scoped || s.current != nil
 	s.p.mu.Unlock()
@@ -203,11 +207,15 @@ func (p *Provider) newerFor(m *mount, r vaultclass.Read) time.Time {
 	return m.notBefore
 }
 
+func (p *Provider) holdsAll(m *mount) bool {
+	return !slices.ContainsFunc(m.class.Objects, func(o vaultclass.Object) bool { return p.heldFor(m, o.Read) == nil })
+}
+
 // heldFor returns what the volume holds for a request.
 func (p *Provider) heldFor(m *mount, r vaultclass.Read) *reply {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	h := m.volume.held[heldKey{m.session, r}]
+	h := m.volume.held[heldKey{m.session.identity, r}]
 	if h == nil || !h.usable(time.Now(), m.forced) {
 		return nil
 	}

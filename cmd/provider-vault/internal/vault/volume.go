@@ -39,9 +39,10 @@ type volume struct {
 	pause   time.Duration
 }
 
+// heldKey is what was read, and as whom: sessions come and go.
 type heldKey struct {
-	session *session
-	read    vaultclass.Read
+	identity identity
+	read     vaultclass.Read
 }
 
 // held is what Vault made for one volume: a secret with a lease, or a certificate.
@@ -58,32 +59,40 @@ type held struct {
 
 type heldSet map[*held]struct{}
 
-// end is when the content stops being valid: with its lease, or with the token that
-// made it if that cannot be prolonged. Zero is never.
+// end is when the content stops being valid, if nothing is prolonged: with its lease, or
+// with the token that made it. Zero is never.
 func (h *held) end() time.Time {
 	end := h.expires
-	if t := h.token; h.lease != "" && !t.expires.IsZero() && !t.extends() && (end.IsZero() || t.expires.Before(end)) {
+	if t := h.token; h.lease != "" && !t.expires.IsZero() && (end.IsZero() || t.expires.Before(end)) {
 		end = t.expires
 	}
 	return end
 }
 
-// prolongs says whether its end can be put off.
-func (h *held) prolongs() bool {
-	t := h.token
-	return h.lease != "" && !h.lost && h.extends() && (t.expires.IsZero() || t.extends())
-}
-
-// replaceAt is when something new must take its place; zero if that is not known yet.
-func (h *held) replaceAt() time.Time {
-	switch end := h.end(); {
-	case h.lost:
+// replaceAt is when something new must take its place, which is when two thirds have
+// passed of what remains to its lease or token and cannot be prolonged; zero if that is
+// not known yet.
+func (h *held) replaceAt() (at time.Time) {
+	if h.lost {
 		return h.from
-	case h.prolongs(), end.IsZero():
-		return time.Time{}
-	default:
-		return h.from.Add(end.Sub(h.from) * percentOfUse / 100)
 	}
+	terms := []*term{&h.term}
+	if h.lease != "" {
+		terms = append(terms, &h.token.term)
+	}
+	for _, t := range terms {
+		if t.expires.IsZero() || t.extends() {
+			continue
+		}
+		rest := *t
+		if rest.from.Before(h.reply.began) {
+			rest.from = h.reply.began
+		}
+		if end := rest.part(percentOfUse); at.IsZero() || end.Before(at) {
+			at = end
+		}
+	}
+	return at
 }
 
 // usable says whether a volume that asks now can have it.
@@ -97,15 +106,17 @@ func (h *held) usable(now, notBefore time.Time) bool {
 	return end.IsZero() || now.Add(soon).Before(end)
 }
 
-// askAgain is when the driver is to ask again.
+// askAgain is when the driver is to ask again: also for what is prolonged, in time should
+// that come to fail.
 func (h *held) askAgain(now time.Time) time.Duration {
 	at := h.replaceAt()
-	if at.IsZero() {
-		end := h.end()
-		if end.IsZero() {
-			return 0
+	if end := h.end(); !end.IsZero() {
+		if soon := now.Add(end.Sub(now) * percentOfUse / 100); at.IsZero() || soon.Before(at) {
+			at = soon
 		}
-		at = now.Add(end.Sub(now) * percentOfUse / 100)
+	}
+	if at.IsZero() {
+		return 0
 	}
 	return max(at.Sub(now), time.Second)
 }
@@ -124,7 +135,7 @@ func (p *Provider) keep(m *mount, t *token, read vaultclass.Read, r *reply) {
 	if r.secret == nil {
 		return
 	}
-	h := &held{volume: m.volume, key: heldKey{t.session, read}, reply: r, token: t, lease: r.secret.LeaseID}
+	h := &held{volume: m.volume, key: heldKey{t.session.identity, read}, reply: r, token: t, lease: r.secret.LeaseID}
 	if h.lease != "" {
 		h.term = newTerm(r.began, r.secret.LeaseDuration, r.secret.Renewable && t.uses < 0) // a renewal would be a use
 	} else if end := certificateEnd(read, r.secret.Data); !end.IsZero() {
@@ -225,7 +236,7 @@ func (p *Provider) renewLease(ctx context.Context, h *held) {
 		return
 	}
 	defer p.release(h.token)
-	r, err := h.key.session.conn.do(ctx, leaseQuery(opRenewLease, h.token, map[string]any{"lease_id": lease, "increment": seconds}))
+	r, err := h.token.session.conn.do(ctx, leaseQuery(opRenewLease, h.token, map[string]any{"lease_id": lease, "increment": seconds}))
 	dead := isDeadToken(err)
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -360,7 +371,7 @@ func (v *volume) settle(s *session, reads map[vaultclass.Read]*reply) {
 		v.known[read] = r.began
 	}
 	for key, h := range maps.Clone(v.held) {
-		if _, ok := reads[key.read]; !ok || key.session != s {
+		if _, ok := reads[key.read]; !ok || key.identity != s.identity {
 			v.supersede(h)
 		}
 	}
