@@ -258,6 +258,8 @@ func (p *Provider) prolongToken(ctx context.Context, t *token) {
 	needed = needed && !t.revoked && !t.over(now)
 	if needed {
 		t.busy++
+	} else {
+		t.timer = nil
 	}
 	p.mu.Unlock()
 	if !needed {

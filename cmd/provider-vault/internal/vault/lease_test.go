@@ -403,3 +403,44 @@ func TestLeaseOverTime(t *testing.T) {
 		})
 	}
 }
+
+// TestUpstreamDriver does not tell of unmounts: renewals stop with the mounts, and go
+// on if those do.
+func TestUpstreamDriver(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		m, r := bubble(t)
+		m.lease = terms{ttl: 20 * time.Minute, max: 24 * time.Hour, renewable: true}
+		req := ask(webPod, oneCred)
+		req.Tells = false
+		user := r.must(t, req)["user"]
+		time.Sleep(18 * time.Minute)
+		if n := m.counted("renew_lease"); n != 0 {
+			t.Errorf("%d renewals for a volume that nobody asks for", n)
+		}
+		for range 60 { // it was a long pause only
+			got := r.must(t, req)["user"]
+			if !m.works(got) || !m.works(user) {
+				t.Fatal("the credential does not work any more")
+			}
+			user = got
+			time.Sleep(time.Minute)
+		}
+		time.Sleep(3 * time.Hour)
+		if n := m.liveLeases(); n != 0 {
+			t.Errorf("%d leases of a volume that nobody asks for", n)
+		}
+		checkNothingLeft(t, r)
+	})
+}
+
+// TestChildTokens: a token that a class has Vault make ends with the one that made it.
+func TestChildTokens(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		m, r := bubble(t)
+		r.must(t, ask(webPod, "- {objectName: a, secretPath: token/create, method: POST}"))
+		r.Close(t.Context())
+		checkCount(t, m, "revoke_token", 0)
+	})
+}

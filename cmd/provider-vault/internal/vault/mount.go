@@ -219,6 +219,7 @@ func (p *Provider) heldFor(m *mount, r vaultclass.Read) *reply {
 	if h == nil || !h.usable(time.Now(), m.forced) {
 		return nil
 	}
+	p.rearm(h)
 	return h.reply
 }
 

@@ -45,13 +45,13 @@ type heldKey struct {
 	read     vaultclass.Read
 }
 
-// held is what Vault made for one volume: a secret with a lease, or a certificate.
+// held is what Vault made for one volume: a secret with a lease, a token, or a certificate.
 type held struct {
 	volume *volume
 	key    heldKey
 	reply  *reply
 	token  *token
-	lease  string // "" for a certificate
+	lease  string // "" for a certificate, or a token
 	term
 	lost  bool // Vault does not know it any more
 	timer *time.Timer
@@ -59,11 +59,14 @@ type held struct {
 
 type heldSet map[*held]struct{}
 
+// dependent says whether it ends when the token does that made it.
+func (h *held) dependent() bool { return h.lease != "" || h.reply.secret.Auth != nil }
+
 // end is when the content stops being valid, if nothing is prolonged: with its lease, or
 // with the token that made it. Zero is never.
 func (h *held) end() time.Time {
 	end := h.expires
-	if t := h.token; h.lease != "" && !t.expires.IsZero() && (end.IsZero() || t.expires.Before(end)) {
+	if t := h.token; h.dependent() && !t.expires.IsZero() && (end.IsZero() || t.expires.Before(end)) {
 		end = t.expires
 	}
 	return end
@@ -77,7 +80,7 @@ func (h *held) replaceAt() (at time.Time) {
 		return h.from
 	}
 	terms := []*term{&h.term}
-	if h.lease != "" {
+	if h.dependent() {
 		terms = append(terms, &h.token.term)
 	}
 	for _, t := range terms {
@@ -138,6 +141,8 @@ func (p *Provider) keep(m *mount, t *token, read vaultclass.Read, r *reply) {
 	h := &held{volume: m.volume, key: heldKey{t.session.identity, read}, reply: r, token: t, lease: r.secret.LeaseID}
 	if h.lease != "" {
 		h.term = newTerm(r.began, r.secret.LeaseDuration, r.secret.Renewable && t.uses < 0) // a renewal would be a use
+	} else if r.secret.Auth != nil {
+		h.term = newTerm(r.began, r.secret.Auth.LeaseDuration, false)
 	} else if end := certificateEnd(read, r.secret.Data); !end.IsZero() {
 		h.term = term{from: r.began, expires: end}
 	} else {
@@ -145,15 +150,12 @@ func (p *Provider) keep(m *mount, t *token, read vaultclass.Read, r *reply) {
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if h.lease != "" {
+	if h.dependent() {
 		t.held[h] = struct{}{}
 		p.watchToken(t)
 	}
-	switch {
-	case m.volume.gone && h.lease != "":
+	if m.volume.gone {
 		p.revokeLease(h)
-		return
-	case m.volume.gone:
 		return
 	}
 	if before := m.volume.held[h.key]; before != nil {
@@ -190,7 +192,7 @@ func certificateEnd(read vaultclass.Read, data map[string]any) time.Time {
 func (v *volume) supersede(h *held) {
 	delete(v.held, h.key)
 	stopTimer(h.timer)
-	if h.lease != "" {
+	if h.dependent() {
 		v.old[h] = struct{}{}
 	}
 }
@@ -215,6 +217,16 @@ func (p *Provider) watchLease(h *held) {
 	h.timer = p.later(until(h.part(percentOfRenewal)), func(ctx context.Context) { p.renewLease(ctx, h) })
 }
 
+// rearm has renewals go on that had stopped since nobody asked. It needs p.mu.
+func (p *Provider) rearm(h *held) {
+	if h.lease != "" && h.timer == nil {
+		p.watchLease(h)
+	}
+	if h.dependent() && h.token.timer == nil {
+		p.watchToken(h.token)
+	}
+}
+
 // until is a little more or less than the time that is left, so that not all come at
 // the same moment.
 func until(at time.Time) time.Duration {
@@ -229,6 +241,8 @@ func (p *Provider) renewLease(ctx context.Context, h *held) {
 	go4 := h.volume.held[h.key] == h && h.volume.waitedFor(now) && !h.lost
 	if go4 {
 		h.token.busy++
+	} else {
+		h.timer = nil
 	}
 	lease, seconds := h.lease, int(h.granted.Seconds())
 	p.mu.Unlock()
@@ -281,9 +295,7 @@ func (p *Provider) forgetVolume(v *volume) {
 	v.gone = true
 	for _, h := range v.held {
 		stopTimer(h.timer)
-		if h.lease != "" {
-			p.revokeLease(h)
-		}
+		p.revokeLease(h)
 	}
 	for h := range v.old {
 		p.revokeLease(h)
@@ -297,7 +309,7 @@ func (p *Provider) forgetVolume(v *volume) {
 // revokeLease hands a lease back, in the background. It needs p.mu.
 func (p *Provider) revokeLease(h *held) {
 	t := h.token
-	if t.revoked || t.uses == 0 || h.ended(time.Now()) {
+	if h.lease == "" || t.revoked || t.uses == 0 || h.ended(time.Now()) {
 		p.dropHeld(h)
 		return
 	}
