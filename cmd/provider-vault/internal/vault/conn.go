@@ -2,7 +2,6 @@ package vault
 
 import (
 	"context"
-	"errors"
 	"io"
 	"net/http"
 	"net/url"
@@ -100,7 +99,7 @@ func (c *conn) do(ctx context.Context, q query) (r *reply, err error) {
 	case c.slots <- struct{}{}:
 		defer func() { <-c.slots }()
 	case <-ctx.Done():
-		return nil, provider.Errorf(provider.Timeout, "too many requests to Vault are under way: %w", ctx.Err())
+		return nil, provider.Errorf(provider.Timeout, "%w", outage{"too many requests to Vault are under way: " + ctx.Err().Error()})
 	}
 	start := time.Now()
 	defer func() { c.meter.requested(q.operation, time.Since(start), err) }()
@@ -180,10 +179,10 @@ func isRedirect(status int) bool {
 func (c *conn) redirectTarget(resp *api.Response) (*url.URL, error) {
 	target, err := resp.Location()
 	if err != nil {
-		return nil, errors.New("vault redirects to nowhere")
+		return nil, provider.Errorf(provider.Unavailable, "vault redirects to nowhere")
 	}
 	if target.Scheme != "https" && (target.Scheme != "http" || resp.Request.URL.Scheme != "http") {
-		return nil, errors.New("vault redirects to an address that is not https: the token is not sent there")
+		return nil, provider.Errorf(provider.Unavailable, "vault redirects to an address that is not https: the token is not sent there")
 	}
 	if err := c.guard.address(target.Scheme + "://" + target.Host); err != nil {
 		return nil, provider.Errorf(provider.Invalid, "vault redirects: %w: the token is not sent there", err)

@@ -36,6 +36,7 @@ type mount struct {
 	forced    time.Time // of what the volume holds itself
 	gate      chan struct{}
 	private   *token // one that is for this mount only; guarded by Provider.mu
+	outage    error  // of the login; memory may help
 
 	mu    sync.Mutex
 	stale time.Time // of the oldest read from memory; zero if there is none
@@ -123,7 +124,8 @@ func (s *session) settleScope(ctx context.Context, m *mount) error {
 	if errors.Is(err, errPodsApart) || !isOutage(err) || m.class.StaleIfError == 0 {
 		return m.nameObjects(provider.At(provider.LoggingIn, err))
 	}
-	return nil // memory may help
+	m.outage = provider.At(provider.LoggingIn, err)
+	return nil
 }
 
 // readAll makes each distinct request once, and fails if one of them does. Those under
@@ -171,6 +173,12 @@ func (p *Provider) readAll(ctx context.Context, m *mount) (replies, error) {
 func (p *Provider) readOne(ctx context.Context, m *mount, r vaultclass.Read) (*reply, error) {
 	if got := p.heldFor(m, r); got != nil {
 		return got, nil
+	}
+	if m.outage != nil {
+		if last := p.lastFor(m, r, m.outage); last != nil {
+			return last, nil
+		}
+		return nil, m.outage
 	}
 	s := m.session
 	if !isPublic(r) {

@@ -14,6 +14,9 @@ type lastReply struct {
 	until time.Time
 }
 
+// maxLast bounds what all sessions remember so, and a quarter of it what one does.
+const maxLast = 16 << 20
+
 // noteLast remembers a reply that others of the identity may have later.
 func (s *session) noteLast(m *mount, r vaultclass.Read, got *reply) {
 	age := min(m.class.StaleIfError, s.p.maxStale)
@@ -25,11 +28,30 @@ func (s *session) noteLast(m *mount, r vaultclass.Read, got *reply) {
 	if s.last == nil {
 		s.last = map[vaultclass.Read]lastReply{}
 	}
+	before := s.last[r]
+	delete(s.last, r)
+	if !s.p.hasRoom(s, got.size) {
+		return
+	}
 	until := got.began.Add(age)
-	if before := s.last[r]; before.reply == got && before.until.After(until) {
+	if before.reply == got && before.until.After(until) {
 		until = before.until
 	}
 	s.last[r] = lastReply{got, until}
+}
+
+// hasRoom says whether a session can remember as much. It needs p.mu.
+func (p *Provider) hasRoom(s *session, size int) bool {
+	all, own := size, size
+	for _, other := range p.sessions {
+		for _, l := range other.last {
+			all += l.reply.size
+			if other == s {
+				own += l.reply.size
+			}
+		}
+	}
+	return all <= maxLast && own <= maxLast/4
 }
 
 // lastFor returns what Vault said last, for a volume that has no files yet and a pod
