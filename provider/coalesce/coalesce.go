@@ -40,12 +40,8 @@ type call[V any] struct {
 // Do returns the value of a call that began at notBefore or later: one that is under
 // way, one that is kept, or f, and then own is true. It returns when ctx ends.
 func (c *Calls[K, V]) Do(ctx context.Context, key K, notBefore time.Time, f Func[V]) (value V, own bool, err error) {
-	for {
-		found, mine := c.join(ctx, key, notBefore, f)
-		if found == nil {
-			value, _, err = f(ctx)
-			return value, true, err
-		}
+	found, mine := c.join(ctx, key, notBefore, f)
+	if found != nil {
 		select {
 		case <-found.done:
 		case <-ctx.Done():
@@ -56,6 +52,8 @@ func (c *Calls[K, V]) Do(ctx context.Context, key K, notBefore time.Time, f Func
 			return found.value, mine, found.err
 		}
 	}
+	value, _, err = c.guarded(ctx, f)
+	return value, true, err
 }
 
 // join returns the call to wait for, and whether it was begun now; none if the caller
