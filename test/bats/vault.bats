@@ -22,6 +22,14 @@ setup_file() {
 
 teardown_file() { drop bats-vault; }
 
+# seal: Vault stays so for the rest of the test at most.
+seal() {
+	touch "$BATS_TEST_TMPDIR/sealed"
+	bin/ground/vault seal
+}
+
+teardown() { [ ! -e "$BATS_TEST_TMPDIR/sealed" ] || bin/ground/vault unseal; }
+
 # role NAME AUDIENCE
 role() {
 	vault write "auth/kubernetes/role/$1" bound_service_account_names=web bound_service_account_namespaces=bats-vault \
@@ -319,7 +327,7 @@ reads() { audited "$1" ".request.path == \"secret/data/bats/$2\" and .error == n
 	END
 	account=web pod bats-vault stale stale
 	ready bats-vault stale
-	bin/ground/vault seal
+	seal
 	# What was read within ten seconds is fresh for every pod.
 	aged() { [ $(($(date +%s) - $(last_read secret/data/bats/db))) -gt 11 ]; }
 	eventually 30 aged
@@ -339,7 +347,7 @@ reads() { audited "$1" ".request.path == \"secret/data/bats/$2\" and .error == n
 	vclass sealed <<-'END'
 		- {objectName: x, secretPath: kv/bats/sealed, secretKey: x}
 	END
-	bin/ground/vault seal
+	seal
 	account=web pod bats-vault sealed sealed
 	eventually 60 failed_with bats-vault sealed 'sealed'
 	shows bats-vault kv /mnt/0/username newer
