@@ -219,96 +219,100 @@ func TestFailedFirstMount(t *testing.T) {
 	})
 }
 
-// TestUnmounted: all leases of a volume go with it, and nobody else's.
-func TestUnmounted(t *testing.T) {
+// TestUnmountedWithWhatWasReplaced: all leases of a volume go with it, and nobody else's.
+func TestUnmountedWithWhatWasReplaced(t *testing.T) {
 	t.Parallel()
-	t.Run("with what was replaced", func(t *testing.T) {
-		synctest.Test(t, func(t *testing.T) {
-			m, r := bubble(t)
-			req, other := ask(webPod, oneCred), ask(podOf("web", "u2"), oneCred)
-			r.must(t, other)
-			for range 3 {
-				r.must(t, req)
-				time.Sleep(time.Second)
-				req.NotBefore = time.Now() // a forced refresh takes new ones
-			}
-			if n := m.liveLeases(); n != 4 {
-				t.Errorf("%d leases, want 4: what is replaced is not revoked", n)
-			}
-			r.Unmounted(t.Context(), req.Volume)
-			r.Unmounted(t.Context(), req.Volume)
-			r.Unmounted(t.Context(), "csi-unknown")
-			time.Sleep(time.Second)
-			checkCount(t, m, "revoke_lease", 3)
-			if n := m.liveLeases(); n != 1 {
-				t.Errorf("%d leases, want the other volume's", n)
-			}
-		})
-	})
-	t.Run("while it is mounted", func(t *testing.T) {
-		synctest.Test(t, func(t *testing.T) {
-			m, r := bubble(t)
-			m.fault = func(op operation, _ *http.Request) (int, string) {
-				if op == opRead {
-					time.Sleep(time.Second)
-				}
-				return 0, ""
-			}
-			req := ask(webPod, oneCred+"\n- {objectName: c, secretPath: pki/issue/c, method: PUT}")
-			done := make(chan struct{})
-			go func() {
-				defer close(done)
-				_, _ = r.Mount(t.Context(), req)
-			}()
-			time.Sleep(500 * time.Millisecond)
-			r.Unmounted(t.Context(), req.Volume)
-			<-done
-			time.Sleep(5 * time.Second)
-			if n := m.liveLeases(); n != 0 {
-				t.Errorf("%d leases are left", n)
-			}
-			checkCount(t, m, "revoke_lease", 1)
-			checkNothingLeft(t, r)
-		})
-	})
-	t.Run("while Vault is away", func(t *testing.T) {
-		synctest.Test(t, func(t *testing.T) {
-			m, r := bubble(t)
-			req := ask(webPod, oneCred)
+	synctest.Test(t, func(t *testing.T) {
+		m, r := bubble(t)
+		req, other := ask(webPod, oneCred), ask(podOf("web", "u2"), oneCred)
+		r.must(t, other)
+		for range 3 {
 			r.must(t, req)
-			m.set(func() { m.fault = down(503) })
-			r.Unmounted(t.Context(), req.Volume)
-			time.Sleep(15 * time.Second)
-			m.set(func() { m.fault = nil })
-			time.Sleep(30 * time.Second)
-			if n := m.liveLeases(); n != 0 {
-				t.Errorf("%d leases are left", n)
-			}
-		})
+			time.Sleep(time.Second)
+			req.NotBefore = time.Now() // a forced refresh takes new ones
+		}
+		if n := m.liveLeases(); n != 4 {
+			t.Errorf("%d leases, want 4: what is replaced is not revoked", n)
+		}
+		r.Unmounted(t.Context(), req.Volume)
+		r.Unmounted(t.Context(), req.Volume)
+		r.Unmounted(t.Context(), "csi-unknown")
+		time.Sleep(time.Second)
+		checkCount(t, m, "revoke_lease", 3)
+		if n := m.liveLeases(); n != 1 {
+			t.Errorf("%d leases, want the other volume's", n)
+		}
 	})
-	t.Run("without the right to revoke", func(t *testing.T) {
-		synctest.Test(t, func(t *testing.T) {
-			m, r := bubble(t)
-			m.lease.ttl = time.Hour
-			m.denied["revoke_lease"], m.untidy = true, true
-			first, second := ask(webPod, oneCred), ask(podOf("web", "u2"), oneCred)
-			r.must(t, first)
-			user := r.must(t, second)["user"]
-			r.Unmounted(t.Context(), first.Volume)
-			time.Sleep(time.Minute)
-			if !m.works(user) {
-				t.Fatal("a live volume's credential is gone")
+}
+
+func TestUnmountedWhileMounted(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		m, r := bubble(t)
+		m.fault = func(op operation, _ *http.Request) (int, string) {
+			if op == opRead {
+				time.Sleep(time.Second)
 			}
-			checkCount(t, m, "revoke_token", 0)
-			r.Unmounted(t.Context(), second.Volume)
-			time.Sleep(time.Minute)
-			if n := m.liveLeases(); n != 0 {
-				t.Errorf("%d leases are left", n)
-			}
-			if n := strings.Count(r.log.String(), "Vault does not let"); n != 1 {
-				t.Errorf("told %d times: %s", n, r.log)
-			}
-		})
+			return 0, ""
+		}
+		req := ask(webPod, oneCred+"\n- {objectName: c, secretPath: pki/issue/c, method: PUT}")
+		done := make(chan struct{})
+		go func() {
+			defer close(done)
+			_, _ = r.Mount(t.Context(), req)
+		}()
+		time.Sleep(500 * time.Millisecond)
+		r.Unmounted(t.Context(), req.Volume)
+		<-done
+		time.Sleep(5 * time.Second)
+		if n := m.liveLeases(); n != 0 {
+			t.Errorf("%d leases are left", n)
+		}
+		checkCount(t, m, "revoke_lease", 1)
+		checkNothingLeft(t, r)
+	})
+}
+
+func TestUnmountedWhileVaultIsAway(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		m, r := bubble(t)
+		req := ask(webPod, oneCred)
+		r.must(t, req)
+		m.set(func() { m.fault = down(503) })
+		r.Unmounted(t.Context(), req.Volume)
+		time.Sleep(15 * time.Second)
+		m.set(func() { m.fault = nil })
+		time.Sleep(30 * time.Second)
+		if n := m.liveLeases(); n != 0 {
+			t.Errorf("%d leases are left", n)
+		}
+	})
+}
+
+func TestUnmountedWithoutTheRight(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		m, r := bubble(t)
+		m.lease.ttl = time.Hour
+		m.denied["revoke_lease"], m.untidy = true, true
+		first, second := ask(webPod, oneCred), ask(podOf("web", "u2"), oneCred)
+		r.must(t, first)
+		user := r.must(t, second)["user"]
+		r.Unmounted(t.Context(), first.Volume)
+		time.Sleep(time.Minute)
+		if !m.works(user) {
+			t.Fatal("a live volume's credential is gone")
+		}
+		checkCount(t, m, "revoke_token", 0)
+		r.Unmounted(t.Context(), second.Volume)
+		time.Sleep(time.Minute)
+		if n := m.liveLeases(); n != 0 {
+			t.Errorf("%d leases are left", n)
+		}
+		if n := strings.Count(r.log.String(), "Vault does not let"); n != 1 {
+			t.Errorf("told %d times: %s", n, r.log)
+		}
 	})
 }
 
@@ -443,4 +447,21 @@ func TestChildTokens(t *testing.T) {
 		r.Close(t.Context())
 		checkCount(t, m, "revoke_token", 0)
 	})
+}
+
+// TestLongLives: what lives for years is kept for years.
+func TestLongLives(t *testing.T) {
+	t.Parallel()
+	for _, ttl := range []time.Duration{time.Hour, 365 * 24 * time.Hour, 10 * 365 * 24 * time.Hour, 200 * 365 * 24 * time.Hour} {
+		synctest.Test(t, func(t *testing.T) {
+			m, r := bubble(t)
+			m.lease.ttl = ttl
+			req := ask(webPod, "- {objectName: cert, secretPath: pki/issue/web, method: PUT, secretKey: certificate}")
+			for range 3 {
+				r.must(t, req)
+				time.Sleep(time.Minute)
+			}
+			checkCount(t, m, "PUT pki/issue/web", 1)
+		})
+	}
 }

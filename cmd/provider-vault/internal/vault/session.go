@@ -117,7 +117,8 @@ func (s *session) take(m *mount, not *token) *token {
 // shared says whether a token is for more than the mount that logged in.
 func (t *token) shared(p *Provider) bool { return t.uses < 0 && p.cacheSize > 0 }
 
-// authenticate renews the token of the session, or makes it a new one.
+// authenticate renews the token of the session, or makes it a new one. While Vault does
+// neither, the one that it has is used until its end.
 func (s *session) authenticate(ctx context.Context, c *caller, not *token) (*token, error) {
 	s.p.mu.Lock()
 	t, now := s.current, time.Now()
@@ -127,15 +128,28 @@ func (s *session) authenticate(ctx context.Context, c *caller, not *token) (*tok
 	if fresh {
 		return t, nil
 	}
+	var err error
 	if renewable {
-		if err := s.p.renewToken(ctx, t); err == nil || isOutage(err) && s.p.postpone(t) {
+		if err = s.p.renewToken(ctx, t); err == nil {
 			return t, nil
 		}
 	}
+	var fresher *token
+	if !isOutage(err) {
+		if fresher, err = s.logIn(ctx, c); err == nil {
+			return fresher, nil
+		}
+	}
+	if usable && isOutage(err) && s.p.postpone(t) {
+		return t, nil
+	}
+	return nil, err
+}
+
+// logIn logs in, and notes for the session what comes of it.
+func (s *session) logIn(ctx context.Context, c *caller) (*token, error) {
 	fresher, err := s.login(ctx, c)
 	switch {
-	case usable && isOutage(err) && s.p.postpone(t):
-		return t, nil
 	case errors.Is(err, errPodsApart):
 		s.p.keepApart(c, fresher)
 		return nil, err

@@ -36,16 +36,22 @@ type term struct {
 
 // newTerm is what a reply says that was asked for at a time.
 func newTerm(asked time.Time, seconds int, renewable bool) term {
-	t := term{from: asked, granted: time.Duration(seconds) * time.Second, renewable: renewable}
+	t := term{from: asked, granted: lasting(seconds), renewable: renewable}
 	if seconds > 0 {
 		t.expires = asked.Add(t.granted)
 	}
 	return t
 }
 
+// lasting keeps what a server says within what can be counted with.
+func lasting(seconds int) time.Duration {
+	const most = 100 * 365 * 24 * 3600
+	return time.Duration(max(0, min(seconds, most))) * time.Second
+}
+
 // prolonged is the term after a renewal.
 func (t term) prolonged(asked time.Time, seconds int, renewable bool) term {
-	got := time.Duration(seconds) * time.Second
+	got := lasting(seconds)
 	t.from, t.expires, t.renewable = asked, asked.Add(got), renewable
 	t.capped = got < t.granted-time.Second // Vault counts in whole seconds
 	return t
@@ -59,7 +65,7 @@ func (t *term) part(percent int) time.Time {
 	if t.expires.IsZero() {
 		return time.Time{}
 	}
-	return t.from.Add(t.expires.Sub(t.from) * time.Duration(percent) / 100)
+	return t.from.Add(t.expires.Sub(t.from) / 100 * time.Duration(percent))
 }
 
 // over says whether the term ends so soon that a request might come too late.

@@ -114,7 +114,7 @@ func (h *held) usable(now, notBefore time.Time) bool {
 func (h *held) askAgain(now time.Time) time.Duration {
 	at := h.replaceAt()
 	if end := h.end(); !end.IsZero() {
-		if soon := now.Add(end.Sub(now) * percentOfUse / 100); at.IsZero() || soon.Before(at) {
+		if soon := now.Add(end.Sub(now) / 100 * percentOfUse); at.IsZero() || soon.Before(at) {
 			at = soon
 		}
 	}

@@ -1,0 +1,72 @@
+package vault
+
+import (
+	"encoding/json"
+	"log/slog"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/strongroom/strongroom/internal/vaultclass"
+	"github.com/strongroom/strongroom/provider"
+)
+
+// FuzzReply has whatever a server answers go where replies go: nothing panics, and what
+// comes out is either an error that quotes nothing or a file.
+func FuzzReply(f *testing.F) {
+	for _, seed := range []string{
+		loginReply, kv2(map[string]any{"k": "v"}), `{"data":{"k":null}}`, `{"data":{"data":{"k":[1,2.5e300,{"a":"<&>"}]}}}`,
+		`{"lease_id":"a/b","lease_duration":-1,"renewable":true,"data":{"k":"v"}}`, `{"lease_id":"a","lease_duration":9223372036854775807,"data":{}}`,
+		`{"data":{"certificate":"x","serial_number":"1","expiration":1e99}}`, `{"data":{"certificate":"x","serial_number":"1","expiration":4102444800}}`,
+		`{"auth":{"client_token":"t","lease_duration":1,"mfa_requirement":{}},"wrap_info":{"token":"w"}}`, `{"errors":["x"]}`, `{"warnings":["a\nb",null]}`,
+		``, `null`, `[]`, `"x"`, `{`, `{"data":"x"}`, `{"auth":[]}`, `{"data":{"k":"v"}} trailing`,
+	} {
+		f.Add(seed)
+	}
+	p := &Provider{
+		log: slog.New(slog.DiscardHandler), volumes: map[provider.VolumeID]*volume{}, sessions: map[identity]*session{},
+		hashKey: newHashKey(), maxStale: time.Hour, cacheSize: 1, jobs: jobs{closed: true, log: slog.New(slog.DiscardHandler)},
+	}
+	get := vaultclass.Object{Name: "a", Path: "a", Key: "k", Encoding: "base64", Read: vaultclass.Read{Method: "GET", Path: "/v1/a"}}
+	put := vaultclass.Object{Name: "b", Path: "b", Read: vaultclass.Read{Method: "PUT", Path: "/v1/b"}}
+	f.Fuzz(func(t *testing.T, body string) {
+		r, err := parseReply([]byte(body))
+		if err != nil {
+			if strings.Contains(err.Error(), "s3cr3t") {
+				t.Errorf("the error quotes the reply: %v", err)
+			}
+			return
+		}
+		r.began = time.Now()
+		_ = r.checkAuth("auth")
+		s := &session{p: p, first: map[vaultclass.Read]first{}, volumes: map[provider.VolumeID]struct{}{}}
+		m := &mount{
+			caller: &caller{}, session: s,
+			class:  &vaultclass.Class{Objects: []vaultclass.Object{get, put}, StaleIfError: time.Minute},
+			volume: &volume{held: map[heldKey]*held{}, old: heldSet{}, first: map[vaultclass.Read]first{}},
+		}
+		s.noteLast(m, get.Read, r)
+		resp, err := p.render(m, replies{get.Read: r, put.Read: r}, versions{key: []byte("k")})
+		if err == nil && (len(resp.Files) != 2 || !json.Valid(resp.Files[1].Contents)) {
+			t.Errorf("files %q", resp.Files)
+		}
+		for _, o := range []vaultclass.Object{get, put} {
+			token := &token{session: s, uses: -1, held: heldSet{}}
+			p.keep(m, token, o.Read, r)
+			if r.isPrivate(o.Read) != (r.secret == nil && o.Name == "b" || r.secret != nil && (o.Name == "b" || r.secret.LeaseID != "" || r.secret.Auth != nil || r.secret.WrapInfo != nil)) {
+				t.Errorf("%s is private: %v", o.Read.Method, r.isPrivate(o.Read))
+			}
+		}
+		for _, h := range m.volume.held {
+			if h.lease != "" && r.secret.LeaseDuration > 0 && (!h.expires.After(r.began) || !h.replaceAt().IsZero() && !h.replaceAt().After(r.began)) {
+				t.Errorf("a lease of %d s ends at %v and is replaced at %v", r.secret.LeaseDuration, h.expires, h.replaceAt())
+			}
+		}
+		resp = &provider.Response{}
+		p.timing(m, resp)
+		if resp.Refresh < 0 {
+			t.Errorf("refresh in %v", resp.Refresh)
+		}
+		p.forgetVolume(m.volume)
+	})
+}
