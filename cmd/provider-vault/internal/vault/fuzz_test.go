@@ -27,8 +27,6 @@ func FuzzReply(f *testing.F) {
 		log: slog.New(slog.DiscardHandler), volumes: map[provider.VolumeID]*volume{}, sessions: map[identity]*session{},
 		hashKey: newHashKey(), maxStale: time.Hour, cacheSize: 1, jobs: jobs{closed: true, log: slog.New(slog.DiscardHandler)},
 	}
-	get := vaultclass.Object{Name: "a", Path: "a", Key: "k", Encoding: "base64", Read: vaultclass.Read{Method: "GET", Path: "/v1/a"}}
-	put := vaultclass.Object{Name: "b", Path: "b", Read: vaultclass.Read{Method: "PUT", Path: "/v1/b"}}
 	f.Fuzz(func(t *testing.T, body string) {
 		r, err := parseReply([]byte(body))
 		if err != nil {
@@ -39,34 +37,45 @@ func FuzzReply(f *testing.F) {
 		}
 		r.began = time.Now()
 		_ = r.checkAuth("auth")
-		s := &session{p: p, first: map[vaultclass.Read]first{}, volumes: map[provider.VolumeID]struct{}{}}
-		m := &mount{
-			caller: &caller{}, session: s,
-			class:  &vaultclass.Class{Objects: []vaultclass.Object{get, put}, StaleIfError: time.Minute},
-			volume: &volume{held: map[heldKey]*held{}, old: heldSet{}, first: map[vaultclass.Read]first{}},
-		}
-		s.noteLast(m, get.Read, r)
-		resp, err := p.render(m, replies{get.Read: r, put.Read: r}, versions{key: []byte("k")})
-		if err == nil && (len(resp.Files) != 2 || !json.Valid(resp.Files[1].Contents)) {
-			t.Errorf("files %q", resp.Files)
-		}
-		for _, o := range []vaultclass.Object{get, put} {
-			token := &token{session: s, uses: -1, held: heldSet{}}
-			p.keep(m, token, o.Read, r)
-			if r.isPrivate(o.Read) != (r.secret == nil && o.Name == "b" || r.secret != nil && (o.Name == "b" || r.secret.LeaseID != "" || r.secret.Auth != nil || r.secret.WrapInfo != nil)) {
-				t.Errorf("%s is private: %v", o.Read.Method, r.isPrivate(o.Read))
-			}
-		}
-		for _, h := range m.volume.held {
-			if h.lease != "" && r.secret.LeaseDuration > 0 && (!h.expires.After(r.began) || !h.replaceAt().IsZero() && !h.replaceAt().After(r.began)) {
-				t.Errorf("a lease of %d s ends at %v and is replaced at %v", r.secret.LeaseDuration, h.expires, h.replaceAt())
-			}
-		}
-		resp = &provider.Response{}
-		p.timing(m, resp)
-		if resp.Refresh < 0 {
-			t.Errorf("refresh in %v", resp.Refresh)
-		}
-		p.forgetVolume(m.volume)
+		handle(t, p, r)
 	})
+}
+
+// handle takes a reply as that of a GET and as that of a PUT.
+func handle(t *testing.T, p *Provider, r *reply) {
+	get := vaultclass.Object{Name: "a", Path: "a", Key: "k", Encoding: "base64", Read: vaultclass.Read{Method: "GET", Path: "/v1/a"}}
+	put := vaultclass.Object{Name: "b", Path: "b", Read: vaultclass.Read{Method: "PUT", Path: "/v1/b"}}
+	s := &session{p: p, first: map[vaultclass.Read]first{}, volumes: map[provider.VolumeID]struct{}{}}
+	m := &mount{
+		caller: &caller{}, session: s,
+		class:  &vaultclass.Class{Objects: []vaultclass.Object{get, put}, StaleIfError: time.Minute},
+		volume: &volume{held: map[heldKey]*held{}, old: heldSet{}, first: map[vaultclass.Read]first{}},
+	}
+	s.noteLast(m, get.Read, r)
+	resp, err := p.render(m, replies{get.Read: r, put.Read: r}, versions{key: []byte("k")})
+	if err == nil && (len(resp.Files) != 2 || !json.Valid(resp.Files[1].Contents)) {
+		t.Errorf("files %q", resp.Files)
+	}
+	for _, o := range []vaultclass.Object{get, put} {
+		p.keep(m, &token{session: s, uses: -1, held: heldSet{}}, o.Read, r)
+	}
+	checkHeld(t, m, r)
+	resp = &provider.Response{}
+	if p.timing(m, resp); resp.Refresh < 0 {
+		t.Errorf("refresh in %v", resp.Refresh)
+	}
+	p.forgetVolume(m.volume)
+}
+
+func checkHeld(t *testing.T, m *mount, r *reply) {
+	plain := vaultclass.Read{Method: "GET"}
+	if x := r.secret; x != nil && (x.LeaseID != "" || x.Auth != nil || x.WrapInfo != nil) && !r.isPrivate(plain) {
+		t.Error("what is for one volume would be shared")
+	}
+	for _, h := range m.volume.held {
+		at := h.replaceAt()
+		if h.lease != "" && r.secret.LeaseDuration > 0 && (!h.expires.After(r.began) || !at.IsZero() && !at.After(r.began)) {
+			t.Errorf("a lease of %d s ends at %v and is replaced at %v", r.secret.LeaseDuration, h.expires, at)
+		}
+	}
 }

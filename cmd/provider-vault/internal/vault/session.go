@@ -122,28 +122,32 @@ func (t *token) shared(p *Provider) bool { return t.uses < 0 && p.cacheSize > 0 
 func (s *session) authenticate(ctx context.Context, c *caller, not *token) (*token, error) {
 	s.p.mu.Lock()
 	t, now := s.current, time.Now()
-	usable := t != nil && t != not && !t.over(now)
-	fresh, renewable := usable && !t.aged(now), usable && t.extends()
+	if t == not || t != nil && t.over(now) {
+		t = nil
+	}
+	fresh, renewable := t != nil && !t.aged(now), t != nil && t.extends()
 	s.p.mu.Unlock()
-	if fresh {
+	switch {
+	case fresh:
+		return t, nil
+	case t == nil:
+		return s.logIn(ctx, c)
+	}
+	next, err := s.succeed(ctx, c, t, renewable)
+	if isOutage(err) && s.p.postpone(t) {
 		return t, nil
 	}
-	var err error
+	return next, err
+}
+
+// succeed renews a token, or makes another one.
+func (s *session) succeed(ctx context.Context, c *caller, t *token, renewable bool) (*token, error) {
 	if renewable {
-		if err = s.p.renewToken(ctx, t); err == nil {
-			return t, nil
+		if err := s.p.renewToken(ctx, t); err == nil || isOutage(err) {
+			return t, err
 		}
 	}
-	var fresher *token
-	if !isOutage(err) {
-		if fresher, err = s.logIn(ctx, c); err == nil {
-			return fresher, nil
-		}
-	}
-	if usable && isOutage(err) && s.p.postpone(t) {
-		return t, nil
-	}
-	return nil, err
+	return s.logIn(ctx, c)
 }
 
 // logIn logs in, and notes for the session what comes of it.

@@ -11,9 +11,15 @@ import (
 	"github.com/strongroom/strongroom/provider"
 )
 
-// TestStaleIfError: who gets the last value from memory, and who does not.
-func TestStaleIfError(t *testing.T) {
-	t.Parallel()
+type staleCase struct {
+	fault  func(operation, *http.Request) (int, string)
+	asks   *provider.Request
+	after  time.Duration // 1 minute if it is 0
+	served bool
+	forgot bool // also when Vault is merely sealed, later
+}
+
+func staleCases() map[string]staleCase {
 	const path = "/kv/app"
 	answers := func(status int) func(operation, *http.Request) (int, string) {
 		return func(_ operation, r *http.Request) (int, string) {
@@ -39,13 +45,7 @@ func TestStaleIfError(t *testing.T) {
 	token := expired.Tokens["vault"]
 	token.Expires = time.Unix(1, 0)
 	expired.Tokens["vault"] = token
-	for name, tt := range map[string]struct {
-		fault  func(operation, *http.Request) (int, string)
-		asks   *provider.Request
-		after  time.Duration // 1 minute if it is 0
-		served bool
-		forgot bool // also when Vault is merely sealed, later
-	}{
+	return map[string]staleCase{
 		"sealed":                   {fault: down(503), asks: newPod, served: true},
 		"an error of Vault's":      {fault: down(500), asks: newPod, served: true},
 		"a bad gateway":            {fault: down(502), asks: newPod, served: true},
@@ -71,7 +71,13 @@ func TestStaleIfError(t *testing.T) {
 		"a leased secret":   {fault: down(503), asks: ask(podOf("web", "u2"), oneCred, "staleIfError", "10m")},
 		"an expired token":  {fault: down(503), asks: expired},
 		"a mounted volume":  {fault: down(503), asks: ask(podOf("web", "u1"), oneKV, "staleIfError", "10m")},
-	} {
+	}
+}
+
+// TestStaleIfError: who gets the last value from memory, and who does not.
+func TestStaleIfError(t *testing.T) {
+	t.Parallel()
+	for name, tt := range staleCases() {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				m, r := bubble(t)
