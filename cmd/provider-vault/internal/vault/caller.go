@@ -72,7 +72,7 @@ func (p *Provider) admit(ctx context.Context, req *provider.Request, class *vaul
 	if err := p.guard.address(c.address); err != nil {
 		return nil, err
 	}
-	if err := p.guard.tls(c.settings.tls); err != nil {
+	if err := p.guard.tls(c.settings.tls, c.address); err != nil {
 		return nil, err
 	}
 	_, socket := splitUnix(c.address)

@@ -121,6 +121,7 @@ func (c *conn) do(ctx context.Context, q query) (r *reply, err error) {
 	if err != nil {
 		return nil, provider.Errorf(q.badReply(), "%w", err)
 	}
+	r.query = query{token: q.token, secrets: q.secrets}
 	return r, nil
 }
 

@@ -8,6 +8,7 @@ import (
 	"os"
 	"path"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 
@@ -18,6 +19,7 @@ import (
 type guard struct {
 	patterns   []string // of addresses; none allows all
 	verify     bool     // TLS must be verified
+	own        []string // origins of the operator's addresses
 	filesBelow string   // where files that classes name must be; "" is anywhere
 }
 
@@ -37,9 +39,10 @@ func newGuard(f *Flags, own ...string) (*guard, error) {
 		}
 		g.patterns = append(g.patterns, strings.ToLower(pattern))
 	}
-	if len(g.patterns) > 0 {
-		for _, address := range own {
-			if address != "" {
+	for _, address := range own {
+		if address != "" {
+			g.own = append(g.own, origin(address))
+			if len(g.patterns) > 0 {
 				g.patterns = append(g.patterns, escapePattern(origin(address)))
 			}
 		}
@@ -97,8 +100,11 @@ func escapePattern(text string) string {
 	return strings.NewReplacer(`\`, `\\`, `*`, `\*`, `?`, `\?`, `[`, `\[`).Replace(text)
 }
 
-// tls refuses what a class must not ask for.
-func (g *guard) tls(s tlsSettings) error {
+// tls refuses what a class must not ask for. Nothing is verified without TLS either.
+func (g *guard) tls(s tlsSettings, address string) error {
+	if at := origin(address); g.verify && strings.HasPrefix(at, "http://") && !slices.Contains(g.own, at) {
+		return provider.Errorf(provider.Invalid, "the operator of provider-vault demands that certificates are verified: the address %s must begin with https://", at)
+	}
 	if g.verify && s.skipVerify {
 		return provider.Errorf(provider.Invalid, "the operator of provider-vault demands that certificates are verified: remove vaultSkipTLSVerify")
 	}

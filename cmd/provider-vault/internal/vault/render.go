@@ -25,6 +25,7 @@ type reply struct {
 	size   int
 	began  time.Time // when the request for it was made
 	auth   authDetails
+	query  query // what it answers; its secrets must not show
 }
 
 // authDetails are what the library leaves out of the reply to a login.
@@ -61,7 +62,7 @@ func (r *reply) warningsFrom(read vaultclass.Read) (texts []string) {
 	}
 	const most = 8
 	for _, w := range r.secret.Warnings[:min(len(r.secret.Warnings), most)] {
-		texts = append(texts, "Vault warns about "+read.Path+": "+oneLine(w))
+		texts = append(texts, "Vault warns about "+read.Path+": "+r.query.clean(w))
 	}
 	return texts
 }
