@@ -2,6 +2,7 @@ package vault
 
 import (
 	"context"
+	"crypto/rand"
 	"io"
 	"net/http"
 	"net/url"
@@ -134,8 +135,14 @@ func (q *query) badReply() provider.Kind {
 	return provider.Unavailable
 }
 
+// requestHeader has another value with each request. A Vault Agent that caches gives
+// equal requests one reply, and so one lease to many volumes, and a token that Vault has
+// refused once more.
+const requestHeader = "X-Strongroom-Request"
+
 func (c *conn) request(q query) *api.Request {
 	req := c.client.NewRequest(q.Method, q.Path)
+	req.Headers.Set(requestHeader, rand.Text())
 	req.ClientToken = q.token
 	if q.operation != opRead {
 		req.WrapTTL = "" // VAULT_WRAP_TTL is for what is read

@@ -37,7 +37,10 @@ func newGuard(f *Flags, own ...string) (*guard, error) {
 		if _, err := path.Match(pattern, ""); err != nil {
 			return nil, fmt.Errorf("allowed-addresses: %q is not a pattern such as https://vault.example.com:8200 or https://*.example.com:8200", pattern)
 		}
-		g.patterns = append(g.patterns, strings.ToLower(pattern))
+		if !strings.HasPrefix(pattern, "unix:") { // there, case matters
+			pattern = strings.ToLower(pattern)
+		}
+		g.patterns = append(g.patterns, pattern)
 	}
 	for _, address := range own {
 		if address != "" {

@@ -309,7 +309,7 @@ func (p *Provider) forgetVolume(v *volume) {
 // revokeLease hands a lease back, in the background. It needs p.mu.
 func (p *Provider) revokeLease(h *held) {
 	t := h.token
-	if h.lease == "" || t.revoked || t.uses == 0 || h.ended(time.Now()) {
+	if h.lease == "" || t.revoked || t.uses == 0 || h.ended(time.Now()) || p.isElsewhere(h) {
 		p.dropHeld(h)
 		return
 	}
@@ -318,6 +318,17 @@ func (p *Provider) revokeLease(h *held) {
 	}
 	t.busy++
 	p.soon(func(ctx context.Context) { p.tryRevoke(ctx, h, 0) })
+}
+
+// isElsewhere says whether another volume has the same lease, which a cache on the way
+// to Vault can bring about. It needs p.mu.
+func (p *Provider) isElsewhere(h *held) bool {
+	for other := range h.token.held {
+		if other.lease == h.lease && other.volume != h.volume && !other.volume.gone {
+			return true
+		}
+	}
+	return false
 }
 
 // tryRevoke gives up when Vault is away for long: then the lease runs out.
