@@ -233,7 +233,7 @@ func (s *subject) checkHang(ctx context.Context) error {
 	mend := sync.OnceFunc(s.Hang())
 	defer mend()
 	for name, req := range s.Good {
-		short, cancel := context.WithTimeout(ctx, 300*time.Millisecond)
+		short, cancel := context.WithTimeout(ctx, time.Second) // time to reach the provider, on a busy machine
 		_, err := s.mount(short, req)
 		cancel()
 		if err = failsWith(provider.Timeout)(nil, err); err != nil {

@@ -1,7 +1,11 @@
 package vault
 
 import (
+	"context"
+	"fmt"
+	"net/http"
 	"slices"
+	"sync"
 	"testing"
 	"time"
 
@@ -73,4 +77,36 @@ func TestAllowedSocket(t *testing.T) {
 			t.Errorf("%s allowed: %v", address, got)
 		}
 	}
+}
+
+// TestTarpit: a Vault that answers nothing holds up no other.
+func TestTarpit(t *testing.T) {
+	t.Parallel()
+	hang := make(chan struct{})
+	tarpit := newFront(t, http.HandlerFunc(func(http.ResponseWriter, *http.Request) { <-hang }))
+	defer close(hang)
+	f := newFakeVault(t)
+	f.on("GET /v1/a", answer{body: `{"data":{"k":"v"}}`})
+	r := newRig(t, f)
+	stuck, stop := context.WithCancel(t.Context())
+	var mounts sync.WaitGroup
+	for i := range 2 * maxRequests {
+		req := newRequest(objectA, "vaultAddress", tarpit.URL, "roleName", fmt.Sprint(i))
+		mounts.Go(func() { _, _ = r.Mount(stuck, req) })
+	}
+	slots := func() int {
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		return len(r.slots[origin(tarpit.URL)])
+	}
+	for end := time.Now().Add(time.Minute); slots() < maxRequests; time.Sleep(time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatalf("%d requests are under way", slots())
+		}
+	}
+	if _, err := r.mount(t, objectA); err != nil {
+		t.Error(err)
+	}
+	stop()
+	mounts.Wait()
 }

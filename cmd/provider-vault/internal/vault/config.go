@@ -38,7 +38,7 @@ type Provider struct {
 	guard      *guard
 	transports *transports
 	meter      *meter
-	slots      chan struct{}
+	slots      map[string]chan struct{} // by address; guarded by mu
 	seen       seen
 	hashKey    []byte // of this process
 	envToken   string // VAULT_TOKEN, if the operator wants that
@@ -63,8 +63,12 @@ var (
 	_ provider.Closer    = (*Provider)(nil)
 )
 
-// maxRequests bounds the requests to Vault that are under way.
-const maxRequests = 64
+const (
+	// maxRequests bounds the requests to one Vault that are under way.
+	maxRequests = 64
+	// maxAddresses bounds what classes can make the provider remember.
+	maxAddresses = 256
+)
 
 // New checks the configuration. It does not call Vault. What ctx carries goes with
 // requests that no caller waits for; they do not end with it.
@@ -80,7 +84,7 @@ func New(ctx context.Context, c Config) (*Provider, error) {
 	p := &Provider{
 		log: c.Log, versionKey: c.VersionKey, requestToken: c.RequestToken,
 		hashKey: newHashKey(), cacheSize: c.Flags.CacheSize, maxStale: c.Flags.MaxStaleIfError,
-		slots: make(chan struct{}, maxRequests), jobs: jobs{ctx: context.WithoutCancel(ctx), log: c.Log}, ownTokens: ownTokens{request: c.RequestToken},
+		slots: map[string]chan struct{}{}, jobs: jobs{ctx: context.WithoutCancel(ctx), log: c.Log}, ownTokens: ownTokens{request: c.RequestToken},
 		sessions: map[identity]*session{}, volumes: map[provider.VolumeID]*volume{}, apart: map[place]bool{},
 	}
 	p.meter = newMeter(p)

@@ -23,7 +23,7 @@ type conn struct {
 	timeout   time.Duration
 	redirects bool
 	guard     *guard
-	slots     chan struct{} // bounds the requests under way, of all connections
+	slots     chan struct{} // bounds the requests to this Vault that are under way
 	meter     *meter
 }
 
@@ -51,8 +51,22 @@ func (p *Provider) connect(s settings, t *transport) (*conn, error) {
 	}
 	return &conn{
 		client: client, timeout: p.library.Timeout, redirects: !p.library.DisableRedirects,
-		guard: p.guard, slots: p.slots, meter: p.meter,
+		guard: p.guard, slots: p.slotsOf(origin(s.address)), meter: p.meter,
 	}, nil
+}
+
+// slotsOf returns what bounds the requests to one address, so that one Vault that hangs
+// holds up no mount from another. It needs p.mu.
+func (p *Provider) slotsOf(address string) chan struct{} {
+	slots, ok := p.slots[address]
+	if !ok {
+		if len(p.slots) >= maxAddresses { // those who have them keep them
+			clear(p.slots)
+		}
+		slots = make(chan struct{}, maxRequests)
+		p.slots[address] = slots
+	}
+	return slots
 }
 
 // clientConfig repeats the library's own, but for what would change a shared
