@@ -164,6 +164,24 @@ user() { inside $NS "$1" cat /mnt/0/username; }
 	eventually 10 no_leases gone
 }
 
+@test "behind an Agent that caches, a deleted pod takes no user away from another" {
+	vault_class $NS agent 'roleName: leases' 'vaultAddress: unix:///var/run/vault/agent.sock' <<-'END'
+		- {objectName: username, secretPath: database/creds/gone, secretKey: username}
+		- {objectName: password, secretPath: database/creds/gone, secretKey: password}
+	END
+	node=$NODE_1 many agent 3 agent
+	eventually 90 all_log_in agent 3 1
+	kubectl -n $NS scale deployment agent --replicas=1
+	one() { [ "$(kubectl -n $NS get pods -l app=agent -o name | wc -l)" = 1 ]; }
+	eventually 60 one
+	began=$(date +%s)
+	eventually 20 past 15
+	all_log_in agent 1 1
+	kubectl -n $NS delete deployment agent
+	kubectl -n $NS wait --for=delete pod -l app=agent --timeout=60s
+	eventually 10 no_leases gone
+}
+
 @test "the provider is replaced under fifty pods that are refreshed, and no login fails" {
 	many rolled 50 rolled
 	eventually 180 all_log_in rolled 50 1+
