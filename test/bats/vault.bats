@@ -3,6 +3,7 @@
 
 load helpers
 
+AGENT='vaultAddress: unix:///var/run/vault/agent.sock'
 node=${NODE_1:-} # where pods run, for there the provider is killed
 
 setup_file() {
@@ -221,7 +222,7 @@ method() {
 }
 
 @test "through a Vault Agent at a unix socket, also one that was restarted" {
-	vclass agent bats 'vaultAddress: unix:///var/run/vault/agent.sock' <<-'END'
+	vclass agent bats "$AGENT" <<-'END'
 		- {objectName: number, secretPath: "secret/data/bats/db?version=1", secretKey: number}
 	END
 	through() { kubectl -n kube-system logs "$(pod_on "$NODE_1" vault-csi-provider)" -c agent "$@" | grep -c "path=/v1/secret/data/bats/db"; }
@@ -288,21 +289,24 @@ reads() { audited "$1" ".request.path == \"secret/data/bats/$2\" and .error == n
 	eventually 30 changed
 }
 
-@test "a token that Vault has taken back costs one login, and no refresh" {
+@test "a token that Vault has taken back costs one login, and no refresh, also behind an Agent" {
 	kubectl -n bats-vault create serviceaccount robbed
 	vault kv put secret/bats/robbed x=1
 	vault policy write robbed - <<<'path "secret/data/bats/robbed" { capabilities = ["read"] }'
 	account=robbed vault_role bats-vault robbed
-	also=$(every 5s) vault_class bats-vault robbed 'roleName: robbed' <<-'END'
-		- {objectName: x, secretPath: secret/data/bats/robbed, secretKey: x}
-	END
-	account=robbed pod bats-vault robbed robbed
+	for class in robbed robbed-agent; do
+		also=$(every 5s) vault_class bats-vault $class 'roleName: robbed' "$([ $class = robbed ] || echo "$AGENT")" <<-'END'
+			- {objectName: x, secretPath: secret/data/bats/robbed, secretKey: x}
+		END
+	done
+	account=robbed pod bats-vault robbed robbed robbed-agent
 	ready bats-vault robbed
 	mark=$(audit_mark)
 	vault lease revoke -prefix -sync auth/kubernetes/login
 	vault kv put secret/bats/robbed x=2
 	eventually 30 shows bats-vault robbed /mnt/0/x 2
-	[ "$(logins "$mark" robbed)" = 1 ]
+	eventually 30 shows bats-vault robbed /mnt/1/x 2
+	[ "$(logins "$mark" robbed)" = 2 ]
 	[ "$(kubectl -n bats-vault get events --field-selector involvedObject.name=robbed,type=Warning -o name)" = '' ]
 }
 
