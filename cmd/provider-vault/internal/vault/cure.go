@@ -33,6 +33,7 @@ var cures = []struct {
 		"if the role is right, Vault may be unable to review tokens: check kubernetes_host, kubernetes_ca_cert and token_reviewer_jwt of the " +
 			"auth mount (Vault's log says what the API server answered); the reviewer needs the ClusterRole system:auth-delegator",
 	},
+	{opRead, "invalid token", "the login was revoked or has ended in Vault; the next try logs in anew"},
 	{opRead, "permission denied", "grant the path to the role's policies"},
 	{opRead, "no handler for route", "enable the secrets engine in Vault, or correct secretPath of the class"},
 }
