@@ -147,11 +147,21 @@ func (v *Volumes) Filled(name string, took time.Duration, err error) {
 	v.refused.WithLabelValues(name, reason).Inc()
 }
 
+// countServed counts stale answers. A provider has the series from its first delivery on.
+func (v *Volumes) countServed(d rotation.Delivery) {
+	name := v.known(d.Provider)
+	if name == "" {
+		return
+	}
+	served := v.served.WithLabelValues(name)
+	if d.Served {
+		served.Inc()
+	}
+}
+
 // Delivered implements [rotation.Meter].
 func (v *Volumes) Delivered(d rotation.Delivery) {
-	if d.Served {
-		v.served.WithLabelValues(v.known(d.Provider)).Inc()
-	}
+	v.countServed(d)
 	if d.Trigger != rotation.OnMount {
 		v.refreshedOne(d)
 		return
