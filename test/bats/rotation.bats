@@ -264,7 +264,7 @@ ready_is() { condition "$1" "$2-$1-$3" Ready "$4"; }
 }
 
 # The driver counts from where it begins a call, and the provider notes it a little later.
-LATER=0.1 # seconds
+LATER=0.3 # seconds
 
 @test "counted: in ten intervals 9 to 11 calls for each volume, never two within 0.9 of one" {
 	since=$(cat "$BATS_FILE_TMPDIR/steady-since")
