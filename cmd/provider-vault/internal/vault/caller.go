@@ -4,7 +4,6 @@ import (
 	"context"
 	"crypto/hmac"
 	"crypto/sha256"
-	"encoding/binary"
 	"fmt"
 	"maps"
 	"slices"
@@ -99,7 +98,7 @@ func (c *caller) identify(ctx context.Context, p *Provider, req *provider.Reques
 	case ok && token.Value != "":
 	case !needed:
 		return nil
-	case p.requestToken == nil:
+	case p.ownTokens.request == nil:
 		return noToken(audience, req.Tokens)
 	default:
 		var err error
@@ -154,9 +153,7 @@ func (c *caller) takeSecrets(key []byte, secrets map[string]provider.Secret) err
 	}
 	h := hmac.New(sha256.New, key)
 	for _, name := range names {
-		value := string(secrets[name])
-		_ = binary.Write(h, binary.BigEndian, uint64(len(value)))
-		h.Write([]byte(value))
+		hashPart(h, []byte(secrets[name]))
 	}
 	c.credential = [sha256.Size]byte(h.Sum(nil))
 	return nil

@@ -47,9 +47,8 @@ type Provider struct {
 	shareJWT   bool
 	jobs       jobs
 
-	versionKey   func(context.Context) []byte
-	requestToken func(ctx context.Context, pod provider.Pod, audience string) (provider.Token, error)
-	ownTokens    ownTokens
+	versionKey func(context.Context) []byte
+	ownTokens  ownTokens
 
 	mu       sync.Mutex
 	sessions map[identity]*session
@@ -82,7 +81,7 @@ func New(ctx context.Context, c Config) (*Provider, error) {
 		return nil, errors.New("a key of object versions is required")
 	}
 	p := &Provider{
-		log: c.Log, versionKey: c.VersionKey, requestToken: c.RequestToken,
+		log: c.Log, versionKey: c.VersionKey,
 		hashKey: newHashKey(), cacheSize: c.Flags.CacheSize, maxStale: c.Flags.MaxStaleIfError,
 		slots: map[string]chan struct{}{}, jobs: jobs{ctx: context.WithoutCancel(ctx), log: c.Log}, ownTokens: ownTokens{request: c.RequestToken},
 		sessions: map[identity]*session{}, volumes: map[provider.VolumeID]*volume{}, apart: map[place]bool{},

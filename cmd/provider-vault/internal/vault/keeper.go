@@ -154,10 +154,7 @@ func (p *Provider) hold(t *token) bool {
 	if t.revoked {
 		return false
 	}
-	if t.uses > 0 {
-		t.uses--
-	}
-	t.busy++
+	t.use()
 	return true
 }
 
@@ -424,9 +421,7 @@ func (p *Provider) sweepVolume(v *volume, now time.Time) {
 	}
 	switch {
 	case v.waitedFor(now):
-	case !v.mounted:
-		p.forgetVolume(v)
-	case leases == 0:
+	case !v.mounted, leases == 0:
 		p.forgetVolume(v)
 	}
 }

@@ -100,17 +100,14 @@ func (s *session) take(m *mount, not *token) *token {
 	defer s.p.mu.Unlock()
 	now := time.Now()
 	if t := m.private; t != nil && t != not && t.spendable() && !t.over(now) {
-		if t.uses > 0 {
-			t.uses--
-		}
-		t.busy++
+		t.use()
 		return t
 	}
 	t := s.current
 	if t == nil || t == not || t.over(now) || t.aged(now) {
 		return nil
 	}
-	t.busy++
+	t.use()
 	return t
 }
 

@@ -7,6 +7,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"hash"
 	"io"
 	"io/fs"
 	"os"
@@ -38,7 +39,7 @@ func (s tlsSettings) load(g *guard) (*material, error) {
 	}
 	switch {
 	case s.certPEM != "":
-		m.cert, m.key = []byte(s.certPEM), []byte(string(s.keyPEM))
+		m.cert, m.key = []byte(s.certPEM), []byte(s.keyPEM)
 		return m, nil
 	case s.certFile == "" && s.keyFile == "":
 		return m, nil
@@ -70,21 +71,23 @@ func (s tlsSettings) loadCAs(g *guard) ([][]byte, error) {
 
 func (m *material) digest() digest {
 	h := sha256.New()
-	part := func(b []byte) {
-		_ = binary.Write(h, binary.BigEndian, uint64(len(b)))
-		h.Write(b)
-	}
 	s := m.settings
 	for _, text := range []string{s.caFile, s.caBytes, s.caDir, s.serverName, s.certFile, s.keyFile} {
-		part([]byte(text))
+		hashPart(h, []byte(text))
 	}
-	part(fmt.Append(nil, s.skipVerify, s.caConfined, s.certConfined))
-	part(m.cert)
-	part(m.key)
+	hashPart(h, fmt.Append(nil, s.skipVerify, s.caConfined, s.certConfined))
+	hashPart(h, m.cert)
+	hashPart(h, m.key)
 	for _, ca := range m.cas {
-		part(ca)
+		hashPart(h, ca)
 	}
 	return digest(h.Sum(nil))
+}
+
+// hashPart adds a part to a hash of several: where one ends counts too.
+func hashPart(h hash.Hash, part []byte) {
+	_ = binary.Write(h, binary.BigEndian, uint64(len(part)))
+	h.Write(part)
 }
 
 func (m *material) config() (*tls.Config, error) {

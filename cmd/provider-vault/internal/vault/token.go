@@ -97,6 +97,14 @@ func (t *token) spendable() bool {
 	return t.uses < 0 || t.uses > 1 || t.uses == 1 && t.busy == 0 && len(t.held) == 0
 }
 
+// use counts a request that begins.
+func (t *token) use() {
+	if t.uses > 0 {
+		t.uses--
+	}
+	t.busy++
+}
+
 // newToken takes the token out of the reply to a login.
 func newToken(s *session, began time.Time, auth *api.SecretAuth, details authDetails) *token {
 	t := &token{

@@ -238,15 +238,15 @@ func until(at time.Time) time.Duration {
 func (p *Provider) renewLease(ctx context.Context, h *held) {
 	p.mu.Lock()
 	now := time.Now()
-	go4 := h.volume.held[h.key] == h && h.volume.waitedFor(now) && !h.lost
-	if go4 {
+	wanted := h.volume.held[h.key] == h && h.volume.waitedFor(now) && !h.lost
+	if wanted {
 		h.token.busy++
 	} else {
 		h.timer = nil
 	}
 	lease, seconds := h.lease, int(h.granted.Seconds())
 	p.mu.Unlock()
-	if !go4 {
+	if !wanted {
 		return
 	}
 	defer p.release(h.token)
@@ -313,10 +313,7 @@ func (p *Provider) revokeLease(h *held) {
 		p.dropHeld(h)
 		return
 	}
-	if t.uses > 0 {
-		t.uses--
-	}
-	t.busy++
+	t.use()
 	p.soon(func(ctx context.Context) { p.tryRevoke(ctx, h, 0) })
 }
 
