@@ -15,7 +15,7 @@ import (
 
 const usage = `usage: vault COMMAND [flags]
 
-  build     make Vault and its plugins, if they are not cached
+  build     make Vault and its plugins, if they are not cached; install PostgreSQL
   up        bring Vault and a PostgreSQL up, initialised, unsealed and configured
               --listen HOST[:PORT]  an address of this machine that pods reach
                                     (default $VAULT_LISTEN, or the test cluster's)

@@ -13,15 +13,16 @@ import (
 
 	"github.com/strongroom/strongroom/test/internal/ground/folder"
 	"github.com/strongroom/strongroom/test/internal/ground/process"
+	"github.com/strongroom/strongroom/test/internal/ground/step"
 	"github.com/strongroom/strongroom/test/vault/internal/postgres"
 )
 
 // start returns the password of a PostgreSQL that the environment points to.
 func start(t *testing.T) string {
 	t.Helper()
-	bins, err := filepath.Glob("/usr/lib/postgresql/*/bin")
-	if err != nil || len(bins) == 0 {
-		t.Skip("no PostgreSQL is installed")
+	bin, err := postgres.Need(t.Context(), step.New(os.Stderr))
+	if err != nil {
+		t.Fatal(err)
 	}
 	l, err := new(net.ListenConfig).Listen(t.Context(), "tcp", "127.0.0.1:0")
 	if err != nil {
@@ -43,7 +44,7 @@ func start(t *testing.T) string {
 			t.Error(left)
 		}
 	})
-	s := postgres.Server{Run: run, Listen: net.JoinHostPort(host, port), Bin: bins[0]}
+	s := postgres.Server{Run: run, Listen: net.JoinHostPort(host, port), Bin: bin}
 	if err = s.Start(ctx); err != nil {
 		t.Fatal(err)
 	}

@@ -15,15 +15,16 @@ import (
 
 	"github.com/strongroom/strongroom/test/internal/ground/folder"
 	"github.com/strongroom/strongroom/test/internal/ground/process"
+	"github.com/strongroom/strongroom/test/internal/ground/step"
 )
 
 // startable returns a server that was never started, in a folder that nobody
 // but its owner can walk through.
 func startable(t *testing.T) Server {
 	t.Helper()
-	bin := find()
-	if bin == "" {
-		t.Skip("no PostgreSQL is installed")
+	bin, err := Need(t.Context(), step.New(os.Stderr))
+	if err != nil {
+		t.Fatal(err)
 	}
 	l, err := new(net.ListenConfig).Listen(t.Context(), "tcp", "127.0.0.1:0")
 	if err != nil {
