@@ -1,0 +1,140 @@
+package azureclass
+
+import (
+	"fmt"
+	"strconv"
+	"strings"
+)
+
+// The parameters of a class. Their case matters, white space around a value does not.
+const (
+	paramVault        = "keyvaultName"
+	paramTenant       = "tenantID"
+	paramTenantOld    = "tenantId"
+	paramObjects      = "objects"
+	paramCloud        = "cloudName"
+	paramCloudFile    = "cloudEnvFileName"
+	paramPodIdentity  = "usePodIdentity"
+	paramVMIdentity   = "useVMManagedIdentity"
+	paramTokenProxy   = "useAzureTokenProxy"
+	paramUserAssigned = "userAssignedIdentityID"
+	paramClientID     = "clientID"
+)
+
+// Mode is how the provider proves to Azure who a pod is.
+type Mode string
+
+// The modes, as errors name them.
+const (
+	ServicePrincipal Mode = "ServicePrincipal" // with a secret from nodePublishSecretRef
+	WorkloadIdentity Mode = "WorkloadIdentity" // with the pod's token
+	VMIdentity       Mode = "VMManagedIdentity"
+	PodIdentity      Mode = "PodIdentity"
+	TokenProxy       Mode = "AzureTokenProxy"
+)
+
+// Class is a parsed class.
+type Class struct {
+	// Vault is the name of the Key Vault, the first label of its host name.
+	Vault  string
+	Tenant string
+	// Cloud is the name of the cloud, "" for the provider's; CloudFile is the path of the
+	// definition of a custom one.
+	Cloud, CloudFile string
+	Mode             Mode
+	// ClientID is that of the application or identity; what it means depends on Mode.
+	ClientID string
+	// Objects is never empty once ParseObjects has succeeded.
+	Objects []Object
+	// Warnings say what was ignored although its author may not expect that.
+	Warnings []string
+
+	objects string
+}
+
+// Parse reads all parameters but the objects, which [Class.ParseObjects] does: whether
+// a pod can log in is judged in between. The first thing that is wrong is the error.
+// (azure-contract 2, 4.7)
+func Parse(params map[string]string) (*Class, error) {
+	get := func(name string) string { return strings.TrimSpace(params[name]) }
+	c := &Class{
+		Vault: get(paramVault), Tenant: get(paramTenant), Cloud: get(paramCloud), CloudFile: get(paramCloudFile),
+		Warnings: unknownParams(params), objects: params[paramObjects],
+	}
+	if c.Tenant == "" {
+		c.Tenant = get(paramTenantOld)
+	}
+	if err := c.parseMode(get); err != nil {
+		return nil, err
+	}
+	switch {
+	case c.Vault == "":
+		return nil, fmt.Errorf("%s is not set: name the Key Vault", paramVault)
+	case c.Tenant == "":
+		// Operators look for the old spelling.
+		return nil, fmt.Errorf("%s is not set: give the tenant of the Key Vault in %s", paramTenantOld, paramTenant)
+	}
+	return c, nil
+}
+
+func (c *Class) parseMode(get func(string) string) error {
+	modes := []struct {
+		param string
+		mode  Mode
+	}{{paramPodIdentity, PodIdentity}, {paramVMIdentity, VMIdentity}, {paramTokenProxy, TokenProxy}}
+	var chosen []string
+	for _, m := range modes {
+		on, err := parseBool(m.param, get(m.param))
+		if err != nil {
+			return err
+		}
+		if on {
+			chosen, c.Mode = append(chosen, m.param), m.mode
+		}
+	}
+	if len(chosen) > 1 {
+		return fmt.Errorf("only one identity mode can be used: %s are all true", strings.Join(chosen, ", "))
+	}
+	c.ClientID = get(paramClientID)
+	switch {
+	case c.Mode == VMIdentity:
+		c.ClientID = get(paramUserAssigned)
+	case c.Mode == PodIdentity:
+		c.ClientID = ""
+	case c.Mode == TokenProxy && c.ClientID == "":
+		return fmt.Errorf("%s needs %s: name the client id of the identity", paramTokenProxy, paramClientID)
+	case c.Mode == "" && c.ClientID != "":
+		c.Mode = WorkloadIdentity
+	case c.Mode == "":
+		c.Mode = ServicePrincipal
+	}
+	return nil
+}
+
+func parseBool(param, text string) (bool, error) {
+	if text == "" {
+		return false, nil
+	}
+	on, err := strconv.ParseBool(text)
+	if err != nil {
+		return false, fmt.Errorf("failed to parse %s: %q is not \"true\" or \"false\"", param, clip(text))
+	}
+	return on, nil
+}
+
+// CheckVault says whether the name of the Key Vault can be one. It comes last, as
+// users of the existing provider know it.
+func (c *Class) CheckVault() error {
+	const least, most = 3, 24
+	if len(c.Vault) < least || len(c.Vault) > most {
+		return fmt.Errorf("failed to get vault: %s %q must have %d to %d characters", paramVault, clip(c.Vault), least, most)
+	}
+	if strings.ContainsFunc(c.Vault, notInVaultName) {
+		return fmt.Errorf("failed to get vault: %s %q must consist of letters, digits and hyphens", paramVault, clip(c.Vault))
+	}
+	return nil
+}
+
+func notInVaultName(r rune) bool {
+	return (r < 'a' || r > 'z') && (r < 'A' || r > 'Z') && (r < '0' || r > '9') && r != '-'
+}
