@@ -1,0 +1,102 @@
+package cloud
+
+import (
+	"net/http"
+	"slices"
+	"strconv"
+	"strings"
+)
+
+// MetadataHandler answers as the metadata endpoint of a virtual machine does.
+func (c *Cloud) MetadataHandler() http.Handler {
+	return c.logged(func(w http.ResponseWriter, r *http.Request) {
+		s := shape{method: http.MethodGet, query: []string{"api-version", "resource", "client_id"}, headers: append(librarys(), "Metadata")}
+		reason := s.wrong(r)
+		query := r.URL.Query()
+		switch {
+		case r.URL.Path != "/metadata/identity/oauth2/token":
+			reason = "unknown path of the metadata endpoint"
+		case reason != "":
+		case query.Get("api-version") != "2018-02-01":
+			reason = "api-version " + strconv.Quote(query.Get("api-version")) + ` instead of "2018-02-01"`
+		case query.Has("client_id") && query.Get("client_id") == "":
+			reason = "an empty client_id"
+		}
+		if reason != "" {
+			c.violate(w, r, reason)
+			return
+		}
+		c.machineToken(w, r)
+	})
+}
+
+func (c *Cloud) machineToken(w http.ResponseWriter, r *http.Request) {
+	client := r.URL.Query().Get("client_id")
+	if c.fails(w, r, target{where: "metadata", client: client}) {
+		c.countMetadata(client, false)
+		return
+	}
+	reply, no := c.machineGrant(client, r.Header.Get("Metadata"), r.URL.Query().Get("resource"))
+	c.countMetadata(client, no == nil)
+	if no != nil {
+		write(w, no.status, map[string]any{"error": no.kind, "error_description": no.text})
+		return
+	}
+	write(w, http.StatusOK, reply)
+}
+
+func (c *Cloud) countMetadata(client string, given bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if client == "" {
+		client = c.state.Machine.System
+	}
+	if given {
+		c.tally.MetadataTokens[client]++
+	} else {
+		c.tally.MetadataRefused[client]++
+	}
+}
+
+func (c *Cloud) machineGrant(client, header, resource string) (map[string]any, *refusal) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	machine := c.state.Machine
+	switch {
+	case header != "true":
+		return nil, deny(0, "invalid_request", "Required metadata header not specified")
+	case resource == "":
+		return nil, deny(0, "invalid_request", "Required query variable 'resource' is missing")
+	case resource != c.Resource():
+		no := unknownResource(resource, machine.Tenant)
+		return nil, deny(0, "invalid_resource", "AADSTS500011: %s", no.text)
+	case client == "":
+		client = machine.System
+		if client == "" && len(machine.Assigned) > 1 {
+			return nil, deny(0, "invalid_request",
+				"Multiple user assigned identities exist, please specify the clientId / resourceId of the identity in the token request")
+		}
+		if client == "" && len(machine.Assigned) == 1 {
+			client = machine.Assigned[0]
+		}
+	case !slices.ContainsFunc(append([]string{machine.System}, machine.Assigned...), func(id string) bool { return strings.EqualFold(id, client) }):
+		return nil, deny(0, "invalid_request", "Identity not found")
+	}
+	tenant, ok := c.state.Tenant(machine.Tenant)
+	if !ok {
+		return nil, deny(0, "invalid_request", "Identity not found")
+	}
+	app, ok := tenant.Application(client)
+	if !ok {
+		return nil, deny(0, "invalid_request", "Identity not found")
+	}
+	token, lives, err := c.issue(tenant, app, resource)
+	if err != nil {
+		return nil, deny(0, "unknown_error", "%v", err).as(http.StatusInternalServerError)
+	}
+	now := c.config.Now().Unix()
+	return map[string]any{
+		"access_token": token, "refresh_token": "", "client_id": app.ClientID, "expires_in": strconv.Itoa(lives), "ext_expires_in": strconv.Itoa(lives),
+		"expires_on": strconv.FormatInt(now+int64(lives), 10), "not_before": strconv.FormatInt(now, 10), "resource": resource, "token_type": "Bearer",
+	}, nil
+}

@@ -1,0 +1,2 @@
+// Package cloudtest runs the Azure of package cloud in the process of a Go test.
+package cloudtest
