@@ -1,7 +1,6 @@
 package cloud
 
 import (
-	"crypto"
 	"fmt"
 	"net/http"
 	"slices"
@@ -269,5 +268,5 @@ func (c *Cloud) issue(tenant *Tenant, app *Application, resource string) (string
 }
 
 func (c *Cloud) ownKeys() []named {
-	return []named{{kid: signerID, key: crypto.PublicKey(c.signer.Public())}}
+	return []named{{kid: signerID, key: c.signer.Public()}}
 }

@@ -48,6 +48,7 @@ type Cloud struct {
 	state      State
 	faults     []*Fault
 	windows    map[string]*window
+	inside     map[string]int
 	tally      tally
 	violations []Violation
 }
@@ -67,7 +68,7 @@ func New(config Config) (*Cloud, error) {
 	if err != nil {
 		return nil, fmt.Errorf("make the key that signs tokens: %w", err)
 	}
-	c := &Cloud{config: config, signer: signer, windows: map[string]*window{}, tally: newTally()}
+	c := &Cloud{config: config, signer: signer, windows: map[string]*window{}, inside: map[string]int{}, tally: newTally()}
 	if c.ca, err = material.NewCA("Azure of the tests"); err != nil {
 		return nil, err
 	}
@@ -165,14 +166,14 @@ func (c *Cloud) Handler() http.Handler {
 
 func (c *Cloud) logged(next http.HandlerFunc) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		kept := &answer{ResponseWriter: w, status: http.StatusOK}
+		kept := &answer{ResponseWriter: w}
 		next(kept, r)
 		c.config.Log.Info("request", slog.String("method", r.Method), slog.String("host", r.Host),
 			slog.String("path", r.URL.Path), slog.Int("status", kept.status))
 	})
 }
 
-// answer remembers the status.
+// answer remembers the status, zero if there was no answer.
 type answer struct {
 	http.ResponseWriter
 	status int

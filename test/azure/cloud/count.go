@@ -22,6 +22,8 @@ type Counters struct {
 	// Throttled are answers 429 of a quota, by vault. They are in Reads, or in Challenges,
 	// too.
 	Throttled map[string]int `json:"throttled"`
+	// Peak is how many requests were in a vault at once, at most.
+	Peak map[string]int `json:"peak"`
 	// Reads are requests with a token.
 	Reads []Reads `json:"reads"`
 }
@@ -36,7 +38,8 @@ type Read struct {
 	Name string `json:"name"`
 	// Version is empty for the latest.
 	Version string `json:"version,omitempty"`
-	Status  int    `json:"status"`
+	// Status is zero if the connection was cut or the client did not wait.
+	Status int `json:"status"`
 }
 
 // Reads are equal requests.
@@ -72,7 +75,7 @@ func newTally() tally {
 	return tally{
 		Counters: Counters{
 			Tokens: map[string]int{}, Refused: map[string]int{}, MetadataTokens: map[string]int{}, MetadataRefused: map[string]int{},
-			Challenges: map[string]int{}, Throttled: map[string]int{},
+			Challenges: map[string]int{}, Throttled: map[string]int{}, Peak: map[string]int{},
 		},
 		reads: map[Read]int{},
 	}
@@ -84,7 +87,7 @@ func (c *Cloud) Counters() Counters {
 	defer c.mu.Unlock()
 	counters := c.tally.Counters
 	for _, counted := range []*map[string]int{
-		&counters.Tokens, &counters.Refused, &counters.MetadataTokens, &counters.MetadataRefused, &counters.Challenges, &counters.Throttled,
+		&counters.Tokens, &counters.Refused, &counters.MetadataTokens, &counters.MetadataRefused, &counters.Challenges, &counters.Throttled, &counters.Peak,
 	} {
 		*counted = maps.Clone(*counted)
 	}

@@ -55,7 +55,8 @@ func (f *Fault) fits(t target) bool {
 		(f.Name == "" || strings.EqualFold(f.Name, t.name)) && (f.Client == "" || strings.EqualFold(f.Client, t.client))
 }
 
-// AddFault makes something go wrong from now on. Of several that fit, the first is due.
+// AddFault makes something go wrong from now on. Of several that fit the first is due,
+// after the delays of those before it.
 func (c *Cloud) AddFault(f Fault) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -70,10 +71,14 @@ func (c *Cloud) ClearFaults() {
 	c.faults = nil
 }
 
-func (c *Cloud) due(t target) *Fault {
+// answers says whether the fault does more than wait.
+func (f *Fault) answers() bool { return f.Hang || f.Reset || f.Status != 0 || f.Body != "" }
+
+func (c *Cloud) due(t target) Fault {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	for i, f := range c.faults {
+	var found Fault
+	for _, f := range c.faults {
 		if !f.fits(t) {
 			continue
 		}
@@ -81,33 +86,33 @@ func (c *Cloud) due(t target) *Fault {
 		if f.seen <= f.Skip {
 			continue
 		}
-		if f.Times > 0 && f.seen >= f.Skip+f.Times {
-			c.faults = slices.Delete(c.faults, i, i+1)
+		millis := found.Millis + f.Millis
+		found = *f
+		found.Millis = millis
+		if found.answers() {
+			break
 		}
-		found := *f
-		return &found
 	}
-	return nil
+	c.faults = slices.DeleteFunc(c.faults, func(f *Fault) bool { return f.Times > 0 && f.seen >= f.Skip+f.Times })
+	return found
 }
 
 // fails says whether a fault has answered in the server's place.
 func (c *Cloud) fails(w http.ResponseWriter, r *http.Request, t target) bool {
 	f := c.due(t)
-	if f == nil {
-		return false
-	}
-	if f.Hang {
-		<-r.Context().Done()
-		panic(http.ErrAbortHandler)
-	}
-	select {
-	case <-time.After(time.Duration(f.Millis) * time.Millisecond):
-	case <-r.Context().Done():
+	if f.Millis > 0 {
+		select {
+		case <-time.After(time.Duration(f.Millis) * time.Millisecond):
+		case <-r.Context().Done():
+		}
 	}
 	switch {
+	case f.Hang:
+		<-r.Context().Done()
+		panic(http.ErrAbortHandler)
 	case f.Reset:
 		panic(http.ErrAbortHandler)
-	case f.Status == 0 && f.Body == "":
+	case !f.answers():
 		return false
 	}
 	if f.RetryAfter != "" {
@@ -116,7 +121,7 @@ func (c *Cloud) fails(w http.ResponseWriter, r *http.Request, t target) bool {
 	if f.Status == http.StatusUnauthorized && t.where == "vault" {
 		c.challengeHeader(w, t.vault)
 	}
-	c.error(w, t, f)
+	c.error(w, t, &f)
 	return true
 }
 

@@ -96,17 +96,23 @@ func Sign(key crypto.Signer, kid string, claims map[string]any) (string, error) 
 	}
 	text := base64.RawURLEncoding.EncodeToString(header) + "." + base64.RawURLEncoding.EncodeToString(body)
 	sum := sha256.Sum256([]byte(text))
-	var signature []byte
-	if private, ok := key.(*ecdsa.PrivateKey); ok {
-		r, s, err := ecdsa.Sign(rand.Reader, private, sum[:])
-		if err != nil {
-			return "", err
-		}
-		signature = append(r.FillBytes(make([]byte, 32)), s.FillBytes(make([]byte, 32))...)
-	} else if signature, err = key.Sign(rand.Reader, sum[:], crypto.SHA256); err != nil {
+	signature, err := signature(key, sum[:])
+	if err != nil {
 		return "", err
 	}
 	return text + "." + base64.RawURLEncoding.EncodeToString(signature), nil
+}
+
+func signature(key crypto.Signer, sum []byte) ([]byte, error) {
+	private, ok := key.(*ecdsa.PrivateKey)
+	if !ok {
+		return key.Sign(rand.Reader, sum, crypto.SHA256)
+	}
+	r, s, err := ecdsa.Sign(rand.Reader, private, sum)
+	if err != nil {
+		return nil, err
+	}
+	return append(r.FillBytes(make([]byte, 32)), s.FillBytes(make([]byte, 32))...), nil
 }
 
 // claims are what is read of any token.

@@ -61,34 +61,18 @@ func (c *Cloud) countMetadata(client string, given bool) {
 func (c *Cloud) machineGrant(client, header, resource string) (map[string]any, *refusal) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	machine := c.state.Machine
 	switch {
 	case header != "true":
 		return nil, deny(0, "invalid_request", "Required metadata header not specified")
 	case resource == "":
 		return nil, deny(0, "invalid_request", "Required query variable 'resource' is missing")
 	case resource != c.Resource():
-		no := unknownResource(resource, machine.Tenant)
+		no := unknownResource(resource, c.state.Machine.Tenant)
 		return nil, deny(0, "invalid_resource", "AADSTS500011: %s", no.text)
-	case client == "":
-		client = machine.System
-		if client == "" && len(machine.Assigned) > 1 {
-			return nil, deny(0, "invalid_request",
-				"Multiple user assigned identities exist, please specify the clientId / resourceId of the identity in the token request")
-		}
-		if client == "" && len(machine.Assigned) == 1 {
-			client = machine.Assigned[0]
-		}
-	case !slices.ContainsFunc(append([]string{machine.System}, machine.Assigned...), func(id string) bool { return strings.EqualFold(id, client) }):
-		return nil, deny(0, "invalid_request", "Identity not found")
 	}
-	tenant, ok := c.state.Tenant(machine.Tenant)
-	if !ok {
-		return nil, deny(0, "invalid_request", "Identity not found")
-	}
-	app, ok := tenant.Application(client)
-	if !ok {
-		return nil, deny(0, "invalid_request", "Identity not found")
+	tenant, app, no := c.state.identity(client)
+	if no != nil {
+		return nil, no
 	}
 	token, lives, err := c.issue(tenant, app, resource)
 	if err != nil {
@@ -99,4 +83,34 @@ func (c *Cloud) machineGrant(client, header, resource string) (map[string]any, *
 		"access_token": token, "refresh_token": "", "client_id": app.ClientID, "expires_in": strconv.Itoa(lives), "ext_expires_in": strconv.Itoa(lives),
 		"expires_on": strconv.FormatInt(now+int64(lives), 10), "not_before": strconv.FormatInt(now, 10), "resource": resource, "token_type": "Bearer",
 	}, nil
+}
+
+// identity is the one of the machine that is meant by client, which may be empty.
+func (s *State) identity(client string) (*Tenant, *Application, *refusal) {
+	unknown := deny(0, "invalid_request", "Identity not found")
+	machine := s.Machine
+	if client == "" {
+		switch {
+		case machine.System != "":
+			client = machine.System
+		case len(machine.Assigned) == 1:
+			client = machine.Assigned[0]
+		case len(machine.Assigned) > 1:
+			return nil, nil, deny(0, "invalid_request",
+				"Multiple user assigned identities exist, please specify the clientId / resourceId of the identity in the token request")
+		}
+	}
+	known := append([]string{machine.System}, machine.Assigned...)
+	if client == "" || !slices.ContainsFunc(known, func(id string) bool { return strings.EqualFold(id, client) }) {
+		return nil, nil, unknown
+	}
+	tenant, ok := s.Tenant(machine.Tenant)
+	if !ok {
+		return nil, nil, unknown
+	}
+	app, ok := tenant.Application(client)
+	if !ok {
+		return nil, nil, unknown
+	}
+	return tenant, app, nil
 }

@@ -83,9 +83,7 @@ func attributes(v Version) map[string]any {
 func (c *Cloud) bundle(vault string, kind Kind, name string, v Version) map[string]any {
 	id := name + "/" + v.ID
 	body := map[string]any{"attributes": attributes(v)}
-	for member, value := range v.Content {
-		body[member] = value
-	}
+	maps.Copy(body, v.Content)
 	switch kind {
 	case Secrets:
 		body["id"] = c.url(vault, Secrets, id)

@@ -26,7 +26,7 @@ func (v Violation) String() string { return v.Request + ": " + v.Reason }
 func (c *Cloud) Violations() []Violation {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return slices.Clone(c.violations)
+	return append([]Violation{}, c.violations...)
 }
 
 // ClearViolations forgets them, for a test that made some on purpose.

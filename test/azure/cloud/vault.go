@@ -3,7 +3,6 @@ package cloud
 import (
 	"fmt"
 	"net/http"
-	"regexp"
 	"slices"
 	"strings"
 )
@@ -76,14 +75,33 @@ func (c *Cloud) wrong(r *http.Request, q question) string {
 	case !strings.Contains(r.Header.Get("Accept"), "application/json"):
 		return "the header Accept does not name application/json"
 	}
-	if token, ok := r.Header["Authorization"]; ok && !bearer().MatchString(token[0]) {
+	if text, ok := r.Header["Authorization"]; ok && !bearer(text[0]) {
 		return "the header Authorization is not a bearer token of three parts"
 	}
 	return ""
 }
 
-func bearer() *regexp.Regexp {
-	return regexp.MustCompile(`^Bearer [A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+$`)
+const (
+	digits  = "0123456789"
+	letters = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
+)
+
+// only says whether text has nothing but these characters.
+func only(text, characters string) bool {
+	return strings.Trim(text, characters) == "" && text != ""
+}
+
+func bearer(header string) bool {
+	token, ok := strings.CutPrefix(header, "Bearer ")
+	parts := strings.Split(token, ".")
+	return ok && len(parts) == 3 && !slices.ContainsFunc(parts, func(part string) bool { return !only(part, digits+letters+"-_") })
+}
+
+// malformed says whether no object could have this name or version.
+func (q question) malformed() bool {
+	name := only(q.name, digits+letters+"-") && len(q.name) <= 127
+	version := q.ver == "" || only(q.ver, digits+"abcdefABCDEF") && len(q.ver) == 32
+	return !name || !version
 }
 
 // ask goes through the gates of a vault in Azure's order: quota, token, firewall,
@@ -93,9 +111,11 @@ func (c *Cloud) ask(w http.ResponseWriter, r *http.Request, q question) {
 	if has {
 		q.caller, _ = read(token) // verified below
 	}
-	kept := &answer{ResponseWriter: w, status: http.StatusOK}
+	kept := &answer{ResponseWriter: w}
 	w = kept
-	defer func() { c.countRead(q, has, kept.status) }()
+	w.Header().Set("X-Ms-Request-Id", guid(hexID()))
+	c.arrives(q)
+	defer func() { c.leaves(q, has, kept.status) }()
 	if c.fails(w, r, target{where: "vault", vault: q.vault.Name, kind: q.kind, name: q.name, client: q.caller.Client}) || c.throttles(w, q.vault) {
 		return
 	}
@@ -108,7 +128,7 @@ func (c *Cloud) ask(w http.ResponseWriter, r *http.Request, q question) {
 		write(w, http.StatusForbidden, no)
 		return
 	}
-	if !nameSyntax().MatchString(q.name) || q.ver != "" && !versionSyntax().MatchString(q.ver) {
+	if q.malformed() {
 		write(w, http.StatusBadRequest, keyVaultError("BadParameter", "", "The request URI contains an invalid name: "+q.name+q.slash()))
 		return
 	}
@@ -119,13 +139,19 @@ func (c *Cloud) ask(w http.ResponseWriter, r *http.Request, q question) {
 	c.get(w, q)
 }
 
-func nameSyntax() *regexp.Regexp    { return regexp.MustCompile(`^[0-9A-Za-z-]{1,127}$`) }
-func versionSyntax() *regexp.Regexp { return regexp.MustCompile(`^[0-9A-Fa-f]{32}$`) }
-
-func (c *Cloud) countRead(q question, token bool, status int) {
+func (c *Cloud) arrives(q question) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	name := strings.ToLower(q.vault.Name)
+	c.inside[name]++
+	c.tally.Peak[name] = max(c.tally.Peak[name], c.inside[name])
+}
+
+func (c *Cloud) leaves(q question, token bool, status int) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	name := strings.ToLower(q.vault.Name)
+	c.inside[name]--
 	if !token {
 		c.tally.Challenges[name]++
 		return

@@ -56,7 +56,9 @@ func start(t *testing.T) *ground {
 	apps := []cloud.Application{
 		{ClientID: principal, Secrets: []string{password}},
 		{ClientID: workload, Federated: []cloud.Federation{{Issuer: issuer, Subject: subject}}},
-		{ClientID: machine}, {ClientID: assigned}, {ClientID: stranger, Secrets: []string{password}},
+		{ClientID: machine},
+		{ClientID: assigned},
+		{ClientID: stranger, Secrets: []string{password}},
 	}
 	running := cloudtest.Start(t, cloud.Config{State: cloud.State{
 		Tenants: []cloud.Tenant{
@@ -140,9 +142,10 @@ func (g *ground) certificates(t *testing.T, vault string) *azcertificates.Client
 	return client
 }
 
-func (g *ground) put(t *testing.T, vault, name, value string) string {
+// put adds a version of the secret db.
+func (g *ground) put(t *testing.T, vault, value string) string {
 	t.Helper()
-	id, err := g.PutSecret(vault, name, value)
+	id, err := g.PutSecret(vault, "db", value)
 	if err != nil {
 		t.Fatal(err)
 	}

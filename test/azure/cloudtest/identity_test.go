@@ -21,7 +21,7 @@ func TestClientSecret(t *testing.T) {
 	for name, vault := range map[string]string{tenant: "shop", domain: "shop", "adfs": "stack"} {
 		t.Run(name, func(t *testing.T) {
 			g := start(t)
-			id := g.put(t, vault, "db", "hunter2")
+			id := g.put(t, vault, "hunter2")
 			client := g.secrets(t, vault, g.secretOf(t, name, principal, password))
 			for range 2 {
 				got, err := client.GetSecret(t.Context(), "db", "", nil)
@@ -44,7 +44,7 @@ func TestClientSecret(t *testing.T) {
 // hand out tokens for that.
 func TestDomainWithoutWrapper(t *testing.T) {
 	g := start(t)
-	g.put(t, "shop", "db", "hunter2")
+	g.put(t, "shop", "hunter2")
 	credential, err := azidentity.NewClientSecretCredential(domain, principal, password,
 		&azidentity.ClientSecretCredentialOptions{ClientOptions: g.options(), DisableInstanceDiscovery: true})
 	if err != nil {
@@ -59,7 +59,7 @@ func TestDomainWithoutWrapper(t *testing.T) {
 // With instance discovery on, the SDK looks for the public login host.
 func TestInstanceDiscoveryIsAViolation(t *testing.T) {
 	g := start(t)
-	g.put(t, "shop", "db", "hunter2")
+	g.put(t, "shop", "hunter2")
 	credential, err := azidentity.NewClientSecretCredential(tenant, principal, password,
 		&azidentity.ClientSecretCredentialOptions{ClientOptions: g.options()})
 	if err != nil {
@@ -140,7 +140,7 @@ func TestFederation(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			g := start(t)
-			g.put(t, "shop", "db", "hunter2")
+			g.put(t, "shop", "hunter2")
 			if c.foreign {
 				var err error
 				if g.cluster, err = material.NewKey("ec-p256"); err != nil {
@@ -179,7 +179,7 @@ func TestManagedIdentity(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			g := start(t)
-			g.put(t, "shop", "db", "hunter2")
+			g.put(t, "shop", "hunter2")
 			_, err := g.secrets(t, "shop", g.managed(t, c.client)).GetSecret(t.Context(), "db", "", nil)
 			if c.want != "" {
 				if err == nil || !strings.Contains(err.Error(), c.want) {

@@ -16,11 +16,30 @@ import (
 	"github.com/strongroom/strongroom/test/azure/material"
 )
 
+// versions are all that the SDK lists.
+func (g *ground) versions(t *testing.T) (all, disabled []string) {
+	t.Helper()
+	pager := g.secrets(t, "shop", g.principal(t)).NewListSecretPropertiesVersionsPager("db", nil)
+	for pager.More() {
+		page, err := pager.NextPage(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, item := range page.Value {
+			all = append(all, item.ID.Version())
+			if !*item.Attributes.Enabled {
+				disabled = append(disabled, item.ID.Version())
+			}
+		}
+	}
+	return all, disabled
+}
+
 func TestVersions(t *testing.T) {
 	g := start(t)
 	var want []string
 	for range 7 {
-		want = append(want, g.put(t, "shop", "db", "value"))
+		want = append(want, g.put(t, "shop", "value"))
 	}
 	if err := g.SetEnabled(cloud.Place{Vault: "shop", Kind: cloud.Secrets, Name: "db"}, want[2], false); err != nil {
 		t.Fatal(err)
@@ -28,33 +47,17 @@ func TestVersions(t *testing.T) {
 	if err := g.Change(func(s *cloud.State) error { s.Vaults[0].PageSize = 3; return nil }); err != nil {
 		t.Fatal(err)
 	}
-	client := g.secrets(t, "shop", g.principal(t))
-	pager := client.NewListSecretPropertiesVersionsPager("db", nil)
-	var got, disabled []string
-	for pager.More() {
-		page, err := pager.NextPage(t.Context())
-		if err != nil {
-			t.Fatal(err)
-		}
-		for _, item := range page.Value {
-			got = append(got, item.ID.Version())
-			if !*item.Attributes.Enabled {
-				disabled = append(disabled, item.ID.Version())
-			}
-		}
+	all, disabled := g.versions(t)
+	if sorted := slices.Sorted(slices.Values(want)); !slices.Equal(all, sorted) {
+		t.Errorf("got versions %v, want %v", all, sorted)
 	}
-	slices.Sort(got)
-	slices.Sort(want[:2])
-	if all := slices.Sorted(slices.Values(want)); !slices.Equal(got, all) {
-		t.Errorf("got versions %v, want %v", got, all)
-	}
-	if len(disabled) != 1 {
-		t.Errorf("%d versions are disabled, want one", len(disabled))
+	if !slices.Equal(disabled, want[2:3]) {
+		t.Errorf("versions %v are disabled, want %v", disabled, want[2])
 	}
 	if pages := g.Counters().Count(cloud.Read{Op: "list"}); pages != 3 {
 		t.Errorf("%d pages, want 3", pages)
 	}
-	pinned, err := client.GetSecret(t.Context(), "db", want[4], nil)
+	pinned, err := g.secrets(t, "shop", g.principal(t)).GetSecret(t.Context(), "db", want[4], nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -126,7 +129,7 @@ func TestVaultErrors(t *testing.T) {
 			if c.name == "" {
 				c.name = "db"
 			}
-			g.put(t, c.vault, "db", "hunter2")
+			g.put(t, c.vault, "hunter2")
 			if c.prepare != nil {
 				c.prepare(t, g)
 			}
@@ -145,7 +148,7 @@ func TestVaultErrors(t *testing.T) {
 // A vault takes tokens of its own tenant only.
 func TestForeignTenant(t *testing.T) {
 	g := start(t)
-	g.put(t, "stack", "db", "hunter2")
+	g.put(t, "stack", "hunter2")
 	_, err := g.secrets(t, "stack", g.principal(t)).GetSecret(t.Context(), "db", "", nil)
 	if got := refused(t, err); got.StatusCode != http.StatusUnauthorized || !strings.Contains(err.Error(), "AKV10032") {
 		t.Errorf("got %v, want 401 for the issuer", err)
@@ -172,7 +175,7 @@ func TestRogueChallenge(t *testing.T) {
 
 func TestQuota(t *testing.T) {
 	g := start(t)
-	g.put(t, "shop", "db", "hunter2")
+	g.put(t, "shop", "hunter2")
 	err := g.Change(func(s *cloud.State) error {
 		s.Vaults[0].Quota = &cloud.Quota{Requests: 3, Seconds: 1}
 		return nil
@@ -207,7 +210,7 @@ func TestVaultFaults(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			g := start(t)
-			g.put(t, "shop", "db", "hunter2")
+			g.put(t, "shop", "hunter2")
 			f.Where, f.Vault = "vault", "shop"
 			g.AddFault(f)
 			_, err := g.secrets(t, "shop", g.principal(t)).GetSecret(t.Context(), "db", "", nil)
@@ -253,7 +256,9 @@ func TestUnknownRequestsAreViolations(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			defer response.Body.Close()
+			if err := response.Body.Close(); err != nil {
+				t.Error(err)
+			}
 			if response.StatusCode != http.StatusInternalServerError || len(g.Violations()) != 1 {
 				t.Errorf("status %d and violations %v, want 500 and one", response.StatusCode, g.Violations())
 			}
@@ -291,13 +296,18 @@ func TestKeys(t *testing.T) {
 	}
 }
 
-func TestCertificate(t *testing.T) {
-	g := start(t)
-	recipe := cloud.Recipe{Template: material.Template{Name: "shop.test", Key: "ec-p256", Intermediates: 1}, Type: cloud.PEM}
+func (g *ground) make(t *testing.T, recipe cloud.Recipe) string {
+	t.Helper()
 	id, err := g.Make(t.Context(), cloud.Place{Vault: "shop", Kind: cloud.Certificates, Name: "tls"}, recipe)
 	if err != nil {
 		t.Fatal(err)
 	}
+	return id
+}
+
+func TestCertificate(t *testing.T) {
+	g := start(t)
+	id := g.make(t, cloud.Recipe{Template: material.Template{Name: "shop.test", Key: "ec-p256"}})
 	got, err := g.certificates(t, "shop").GetCertificate(t.Context(), "tls", "", nil)
 	if err != nil {
 		t.Fatal(err)
@@ -309,6 +319,15 @@ func TestCertificate(t *testing.T) {
 	if leaf.Subject.CommonName != "shop.test" || got.ID.Version() != id || got.SID.Version() != id {
 		t.Errorf("got %s of version %s and secret %s, want shop.test of %s", leaf.Subject, got.ID.Version(), got.SID.Version(), id)
 	}
+	page, err := g.certificates(t, "shop").NewListCertificatePropertiesVersionsPager("tls", nil).NextPage(t.Context())
+	if err != nil || len(page.Value) != 1 || !bytes.Equal(page.Value[0].X509Thumbprint, got.X509Thumbprint) {
+		t.Errorf("the list has %d versions (%v), want one with the same thumbprint", len(page.Value), err)
+	}
+}
+
+func TestSecretOfCertificate(t *testing.T) {
+	g := start(t)
+	id := g.make(t, cloud.Recipe{Template: material.Template{Name: "shop.test", Key: "ec-p256", Intermediates: 1}, Type: cloud.PEM})
 	secret, err := g.secrets(t, "shop", g.principal(t)).GetSecret(t.Context(), "tls", "", nil)
 	if err != nil {
 		t.Fatal(err)
@@ -318,11 +337,6 @@ func TestCertificate(t *testing.T) {
 	}
 	if strings.Count(*secret.Value, "BEGIN CERTIFICATE") != 3 || !strings.HasPrefix(*secret.Value, "-----BEGIN PRIVATE KEY") {
 		t.Error("the secret is not a key and three certificates")
-	}
-	pager := g.certificates(t, "shop").NewListCertificatePropertiesVersionsPager("tls", nil)
-	page, err := pager.NextPage(t.Context())
-	if err != nil || len(page.Value) != 1 || !bytes.Equal(page.Value[0].X509Thumbprint, got.X509Thumbprint) {
-		t.Errorf("the list has %d versions (%v), want one with the same thumbprint", len(page.Value), err)
 	}
 }
 
@@ -348,7 +362,7 @@ func TestOddReplies(t *testing.T) {
 
 func TestShortTokens(t *testing.T) {
 	g := start(t)
-	g.put(t, "shop", "db", "hunter2")
+	g.put(t, "shop", "hunter2")
 	if err := g.Change(func(s *cloud.State) error { s.TokenSeconds = 1; return nil }); err != nil {
 		t.Fatal(err)
 	}
@@ -366,9 +380,7 @@ func TestShortTokens(t *testing.T) {
 func TestPFXSecret(t *testing.T) {
 	g := start(t)
 	recipe := cloud.Recipe{Template: material.Template{Name: "shop.test"}, Encryption: material.AES, OpenSSL: true}
-	if _, err := g.Make(t.Context(), cloud.Place{Vault: "shop", Kind: cloud.Certificates, Name: "tls"}, recipe); err != nil {
-		t.Fatal(err)
-	}
+	g.make(t, recipe)
 	secret, err := g.secrets(t, "shop", g.principal(t)).GetSecret(t.Context(), "tls", "", nil)
 	if err != nil {
 		t.Fatal(err)

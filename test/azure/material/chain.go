@@ -66,27 +66,34 @@ func NewChain(t Template) (Chain, error) {
 	}
 	template := leaf(t.Name)
 	template.DNSNames = []string{t.Name}
-	if !t.NoSubjectKeyID {
-		der, err := x509.MarshalPKIXPublicKey(key.Public())
-		if err != nil {
-			return Chain{}, fmt.Errorf("encode the key of %s: %w", t.Name, err)
-		}
-		sum := sha256.Sum256(der)
-		template.SubjectKeyId = sum[:20]
-	}
-	if t.SelfSigned {
-		certificate, err := sign(template, template, key.Public(), key)
-		return Chain{Key: key, Certificates: []*x509.Certificate{certificate}}, err
-	}
-	parents, signer, err := parents(t)
-	if err != nil {
+	if template.SubjectKeyId, err = t.keyID(key.Public()); err != nil {
 		return Chain{}, err
 	}
-	certificate, err := sign(template, parents[0], key.Public(), signer)
+	above, signer := []*x509.Certificate(nil), key
+	parent := template
+	if !t.SelfSigned {
+		if above, signer, err = parents(t); err != nil {
+			return Chain{}, err
+		}
+		parent = above[0]
+	}
+	certificate, err := sign(template, parent, key.Public(), signer)
 	if err != nil {
 		return Chain{}, fmt.Errorf("sign %s: %w", t.Name, err)
 	}
-	return Chain{Key: key, Certificates: append([]*x509.Certificate{certificate}, parents...)}, nil
+	return Chain{Key: key, Certificates: append([]*x509.Certificate{certificate}, above...)}, nil
+}
+
+func (t Template) keyID(public crypto.PublicKey) ([]byte, error) {
+	if t.NoSubjectKeyID {
+		return nil, nil
+	}
+	der, err := x509.MarshalPKIXPublicKey(public)
+	if err != nil {
+		return nil, fmt.Errorf("encode the key of %s: %w", t.Name, err)
+	}
+	sum := sha256.Sum256(der)
+	return sum[:20], nil
 }
 
 // parents are the issuers of the leaf, nearest first, and the key of the nearest.
