@@ -122,7 +122,8 @@ type Listeners struct{ TLS, Metadata, Control net.Listener }
 func (c *Cloud) Serve(ctx context.Context, at Listeners) error {
 	group, ctx := errgroup.WithContext(ctx)
 	if at.TLS != nil {
-		config := &tls.Config{Certificates: []tls.Certificate{c.tls}, MinVersion: tls.VersionTLS12, NextProtos: []string{"h2", "http/1.1"}}
+		// Not HTTP/2: one connection per request in flight costs a client what Azure costs it.
+		config := &tls.Config{Certificates: []tls.Certificate{c.tls}, MinVersion: tls.VersionTLS12, NextProtos: []string{"http/1.1"}}
 		group.Go(func() error { return serve(ctx, tls.NewListener(at.TLS, config), c.Handler()) })
 	}
 	if at.Metadata != nil {

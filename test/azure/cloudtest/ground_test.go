@@ -100,7 +100,7 @@ func (c classes) GetToken(ctx context.Context, o policy.TokenRequestOptions) (az
 	return c.TokenCredential.GetToken(ctx, o)
 }
 
-func (g *ground) secretOf(t *testing.T, tenant, client, value string) azcore.TokenCredential {
+func (g *ground) secretOf(t testing.TB, tenant, client, value string) azcore.TokenCredential {
 	t.Helper()
 	credential, err := azidentity.NewClientSecretCredential(tenant, client, value,
 		&azidentity.ClientSecretCredentialOptions{ClientOptions: g.options(), DisableInstanceDiscovery: true})
@@ -110,12 +110,12 @@ func (g *ground) secretOf(t *testing.T, tenant, client, value string) azcore.Tok
 	return classes{credential}
 }
 
-func (g *ground) principal(t *testing.T) azcore.TokenCredential {
+func (g *ground) principal(t testing.TB) azcore.TokenCredential {
 	t.Helper()
 	return g.secretOf(t, tenant, principal, password)
 }
 
-func (g *ground) secrets(t *testing.T, vault string, credential azcore.TokenCredential) *azsecrets.Client {
+func (g *ground) secrets(t testing.TB, vault string, credential azcore.TokenCredential) *azsecrets.Client {
 	t.Helper()
 	client, err := azsecrets.NewClient(g.VaultURL(vault), credential, &azsecrets.ClientOptions{ClientOptions: g.data()})
 	if err != nil {
