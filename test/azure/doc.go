@@ -1,4 +1,30 @@
 // Command azure runs an Azure of its own on this machine, for tests: an authority, key
 // vaults and the metadata endpoint of a virtual machine, see package cloud. Clients find
 // it by the names of its hosts and trust the CA that it writes down.
+//
+//	azure --listen 10.0.0.1:443 --metadata 169.254.169.254:80 --control 127.0.0.1:8444 --state state.json --out DIR
+//
+// DIR/ca.pem is for SSL_CERT_FILE, DIR/stack.json for AZURE_ENVIRONMENT_FILEPATH with
+// cloudName AzureStackCloud. Both are there once it listens, and are new with each start.
+// The state is a cloud.State in JSON, such as
+//
+//	{
+//	  "tenants": [{
+//	    "id": "11111111-2222-3333-4444-555555555555", "domains": ["contoso.test"],
+//	    "applications": [
+//	      {"clientID": "aaaaaaaa-0000-0000-0000-000000000001", "secrets": ["a client secret"]},
+//	      {"clientID": "aaaaaaaa-0000-0000-0000-000000000002",
+//	       "federated": [{"issuer": "https://kubernetes.default.svc", "subject": "system:serviceaccount:shop:web"}]}]}],
+//	  "vaults": [{
+//	    "name": "shop", "tenant": "11111111-2222-3333-4444-555555555555",
+//	    "access": {"aaaaaaaa-0000-0000-0000-000000000001": {"secrets": ["get", "list"]}},
+//	    "objects": {"secrets": {"db": {"versions": [{"content": {"value": "hunter2"}}]}}}}],
+//	  "machine": {"tenant": "11111111-2222-3333-4444-555555555555", "system": "aaaaaaaa-0000-0000-0000-000000000001"}
+//	}
+//
+// cloud.Cloud.ControlHandler lists the orders that a script gives while it runs. The keys
+// of a cluster come in by
+//
+//	kubectl get --raw /openid/v1/jwks | jq '[{url: "https://kubernetes.default.svc", jwks: .}]' |
+//	  curl --fail -T - http://127.0.0.1:8444/issuers
 package main

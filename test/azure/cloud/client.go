@@ -50,6 +50,7 @@ func (c *Cloud) dial(ctx context.Context, at Addresses, network, address string)
 	if err != nil {
 		return nil, err
 	}
+	host = strings.ToLower(host)
 	own := host == c.config.Login || strings.HasSuffix(host, "."+c.config.Suffix)
 	var to string
 	switch {

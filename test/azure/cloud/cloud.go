@@ -82,6 +82,7 @@ func defaults(config *Config) {
 	if config.Port == 0 {
 		config.Port = 443
 	}
+	config.Login, config.Suffix = strings.ToLower(config.Login), strings.ToLower(config.Suffix)
 	if config.APIVersion == "" {
 		config.APIVersion = "7.4"
 	}
@@ -152,7 +153,7 @@ func serve(ctx context.Context, listener net.Listener, handler http.Handler) err
 // Handler answers for the authority and the vaults.
 func (c *Cloud) Handler() http.Handler {
 	return c.logged(func(w http.ResponseWriter, r *http.Request) {
-		host, _, _ := strings.Cut(r.Host, ":")
+		host, _, _ := strings.Cut(strings.ToLower(r.Host), ":")
 		vault, ok := strings.CutSuffix(host, "."+c.config.Suffix)
 		switch {
 		case host == c.config.Login:

@@ -5,6 +5,7 @@ import (
 	"crypto/x509"
 	"encoding/base64"
 	"encoding/json"
+	"errors"
 	"math/big"
 	"net/http"
 	"slices"
@@ -171,6 +172,68 @@ func TestRogueChallenge(t *testing.T) {
 	if tokens := g.Counters().Tokens; len(tokens) != 0 {
 		t.Errorf("tokens were given for a rogue resource: %v", tokens)
 	}
+}
+
+// Names of vaults and objects have no case.
+func TestCase(t *testing.T) {
+	g := start(t)
+	g.put(t, "shop", "hunter2")
+	got, err := g.secrets(t, "Shop", g.principal(t)).GetSecret(t.Context(), "DB", "", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if *got.Value != "hunter2" || g.Counters().Count(cloud.Read{Vault: "shop", Name: "db"}) != 1 {
+		t.Errorf("got %q and counted %+v", *got.Value, g.Counters().Reads)
+	}
+}
+
+// A token can be used for as long as the cloud's clock allows, not the client's.
+func TestTokenExpiresMidway(t *testing.T) {
+	g := start(t)
+	g.put(t, "shop", "hunter2")
+	if err := g.Change(func(s *cloud.State) error { s.TokenSeconds = -1; return nil }); err != nil {
+		t.Fatal(err)
+	}
+	request, err := http.NewRequestWithContext(t.Context(), http.MethodGet, g.VaultURL("shop")+"secrets/db/?api-version=7.4", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	token, err := g.machineToken(t)
+	if err != nil {
+		t.Fatal(err)
+	}
+	request.Header.Set("Accept", "application/json")
+	request.Header.Set("Authorization", "Bearer "+token)
+	response, err := g.Client().Do(request)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := response.Body.Close(); err != nil {
+		t.Error(err)
+	}
+	if response.StatusCode != http.StatusUnauthorized || response.Header.Get("WWW-Authenticate") == "" {
+		t.Errorf("got %d, want 401 with a challenge", response.StatusCode)
+	}
+}
+
+// machineToken asks without the SDK, which would refuse an expired token.
+func (g *ground) machineToken(t *testing.T) (string, error) {
+	t.Helper()
+	request, err := http.NewRequestWithContext(t.Context(), http.MethodGet,
+		"http://"+cloud.MetadataAddress+"/metadata/identity/oauth2/token?api-version=2018-02-01&resource="+g.Resource(), nil)
+	if err != nil {
+		return "", err
+	}
+	request.Header.Set("Metadata", "true")
+	response, err := g.Client().Do(request)
+	if err != nil {
+		return "", err
+	}
+	var reply struct {
+		Token string `json:"access_token"`
+	}
+	err = json.NewDecoder(response.Body).Decode(&reply)
+	return reply.Token, errors.Join(err, response.Body.Close())
 }
 
 func TestQuota(t *testing.T) {
