@@ -50,11 +50,9 @@ func (c *Cloud) dial(ctx context.Context, at Addresses, network, address string)
 	if err != nil {
 		return nil, err
 	}
-	host = strings.ToLower(host)
-	own := host == c.config.Login || strings.HasSuffix(host, "."+c.config.Suffix)
 	var to string
 	switch {
-	case own && port == strconv.Itoa(c.config.Port):
+	case c.owns(host) && port == strconv.Itoa(c.config.Port):
 		to = at.TLS
 	case address == MetadataAddress:
 		to = at.Metadata

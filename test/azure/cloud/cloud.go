@@ -124,7 +124,10 @@ func (c *Cloud) Serve(ctx context.Context, at Listeners) error {
 	group, ctx := errgroup.WithContext(ctx)
 	if at.TLS != nil {
 		// Not HTTP/2: one connection per request in flight costs a client what Azure costs it.
-		config := &tls.Config{Certificates: []tls.Certificate{c.tls}, MinVersion: tls.VersionTLS12, NextProtos: []string{"http/1.1"}}
+		config := &tls.Config{
+			Certificates: []tls.Certificate{c.tls}, MinVersion: tls.VersionTLS12, NextProtos: []string{"http/1.1"},
+			GetConfigForClient: c.greets,
+		}
 		group.Go(func() error { return serve(ctx, tls.NewListener(at.TLS, config), c.Handler()) })
 	}
 	if at.Metadata != nil {
@@ -134,6 +137,20 @@ func (c *Cloud) Serve(ctx context.Context, at Listeners) error {
 		group.Go(func() error { return serve(ctx, at.Control, c.ControlHandler()) })
 	}
 	return group.Wait()
+}
+
+// greets sees whom a client is looking for before the certificate drives it away: on a
+// node, the names of the public cloud can be pointed here, and nobody may ask for them.
+func (c *Cloud) greets(hello *tls.ClientHelloInfo) (*tls.Config, error) {
+	if hello.ServerName != "" && !c.owns(hello.ServerName) {
+		c.note("connect "+hello.ServerName, "this host does not belong to the cloud")
+	}
+	return nil, nil // the configuration stays as it is
+}
+
+func (c *Cloud) owns(host string) bool {
+	host = strings.ToLower(host)
+	return host == c.config.Login || strings.HasSuffix(host, "."+c.config.Suffix)
 }
 
 func serve(ctx context.Context, listener net.Listener, handler http.Handler) error {
