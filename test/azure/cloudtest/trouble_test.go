@@ -74,29 +74,36 @@ func (g *ground) machineToken(t *testing.T) (string, error) {
 	return reply.Token, errors.Join(err, response.Body.Close())
 }
 
+// The SDK waits as long as it is told, and asks twice again.
 func TestQuota(t *testing.T) {
 	g := start(t)
 	g.put(t, "shop", "hunter2")
 	err := g.Change(func(s *cloud.State) error {
-		s.Vaults[0].Quota = &cloud.Quota{Requests: 3, Seconds: 1}
+		s.Vaults[0].Quota = &cloud.Quota{Requests: 3, Seconds: 600, RetryAfter: 1}
 		return nil
 	})
 	if err != nil {
 		t.Fatal(err)
 	}
 	client := g.secrets(t, "shop", g.principal(t))
-	begun := time.Now()
-	for range 4 { // one challenge and four reads
-		if _, err := client.GetSecret(t.Context(), "db", "", nil); err != nil {
+	for range 2 { // one challenge and two reads
+		if _, err = client.GetSecret(t.Context(), "db", "", nil); err != nil {
 			t.Fatal(err)
 		}
 	}
-	if took := time.Since(begun); took < 900*time.Millisecond {
-		t.Errorf("took %v although a second was to be waited", took)
+	begun := time.Now()
+	_, err = client.GetSecret(t.Context(), "db", "", nil)
+	took := time.Since(begun)
+	got := refused(t, err)
+	if got.StatusCode != http.StatusTooManyRequests || got.ErrorCode != "Throttled" || got.RawResponse.Header.Get("Retry-After") != "1" {
+		t.Errorf("got %v, want 429", err)
+	}
+	if took < 1900*time.Millisecond {
+		t.Errorf("took %v, although a second was to be waited twice", took)
 	}
 	counters := g.Counters()
-	if counters.Throttled["shop"] == 0 || counters.Count(cloud.Read{Status: 429}) == 0 {
-		t.Errorf("counters %+v, want a throttled request", counters)
+	if counters.Throttled["shop"] != 3 || counters.Count(cloud.Read{Status: 429}) != 3 {
+		t.Errorf("counters %+v, want three throttled requests", counters)
 	}
 }
 
