@@ -33,6 +33,7 @@ type bundle struct {
 	backed      bool // the secret is that of a certificate
 	key         *azkeys.JSONWebKey
 	cert        []byte // DER
+	began       time.Time
 }
 
 func newVault(url string, c azcore.TokenCredential, options azcore.ClientOptions) (*vault, error) {
