@@ -8,7 +8,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/strongroom/strongroom/test/azure/cloud"
+	"github.com/strongroom/strongroom/internal/azuretest/cloud"
 )
 
 // What a script waits for and reads: two files, and then answers.

@@ -9,7 +9,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/strongroom/strongroom/test/azure/cloud"
+	"github.com/strongroom/strongroom/internal/azuretest/cloud"
 )
 
 // Names of vaults and objects have no case.

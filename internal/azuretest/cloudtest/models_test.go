@@ -15,8 +15,8 @@ import (
 	"github.com/Azure/azure-sdk-for-go/sdk/security/keyvault/azsecrets/fake"
 	"github.com/google/go-cmp/cmp"
 
-	"github.com/strongroom/strongroom/test/azure/cloud"
-	"github.com/strongroom/strongroom/test/azure/material"
+	"github.com/strongroom/strongroom/internal/azuretest/cloud"
+	"github.com/strongroom/strongroom/internal/azuretest/material"
 )
 
 // raw is a reply as it was sent.

@@ -8,7 +8,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
-	"github.com/strongroom/strongroom/test/azure/cloud"
+	"github.com/strongroom/strongroom/internal/azuretest/cloud"
 )
 
 func status(t *testing.T, c *cloud.Cloud, object string) int {

@@ -7,7 +7,7 @@ import (
 	"github.com/Azure/azure-sdk-for-go/sdk/azcore"
 	"golang.org/x/sync/errgroup"
 
-	"github.com/strongroom/strongroom/test/azure/cloud"
+	"github.com/strongroom/strongroom/internal/azuretest/cloud"
 )
 
 // Many clients of several sorts at once, while the cloud changes under them.

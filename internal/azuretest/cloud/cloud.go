@@ -18,7 +18,7 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
-	"github.com/strongroom/strongroom/test/azure/material"
+	"github.com/strongroom/strongroom/internal/azuretest/material"
 )
 
 // Config says where the cloud is and what it starts with.

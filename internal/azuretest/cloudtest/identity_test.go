@@ -12,8 +12,8 @@ import (
 	"github.com/Azure/azure-sdk-for-go/sdk/azcore/policy"
 	"github.com/Azure/azure-sdk-for-go/sdk/azidentity"
 
-	"github.com/strongroom/strongroom/test/azure/cloud"
-	"github.com/strongroom/strongroom/test/azure/material"
+	"github.com/strongroom/strongroom/internal/azuretest/cloud"
+	"github.com/strongroom/strongroom/internal/azuretest/material"
 )
 
 // A class names its tenant by GUID, by domain, or "adfs".

@@ -6,7 +6,7 @@ import (
 	"net/http"
 	"testing"
 
-	"github.com/strongroom/strongroom/test/azure/cloud"
+	"github.com/strongroom/strongroom/internal/azuretest/cloud"
 )
 
 // Running is a cloud that answers on loopback until the end of the test.

@@ -12,7 +12,7 @@ import (
 
 	"software.sslmate.com/src/go-pkcs12"
 
-	"github.com/strongroom/strongroom/test/azure/material"
+	"github.com/strongroom/strongroom/internal/azuretest/material"
 )
 
 func chain(t *testing.T, template material.Template) material.Chain {

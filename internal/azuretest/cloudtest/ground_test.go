@@ -15,9 +15,9 @@ import (
 	"github.com/Azure/azure-sdk-for-go/sdk/security/keyvault/azkeys"
 	"github.com/Azure/azure-sdk-for-go/sdk/security/keyvault/azsecrets"
 
-	"github.com/strongroom/strongroom/test/azure/cloud"
-	"github.com/strongroom/strongroom/test/azure/cloudtest"
-	"github.com/strongroom/strongroom/test/azure/material"
+	"github.com/strongroom/strongroom/internal/azuretest/cloud"
+	"github.com/strongroom/strongroom/internal/azuretest/cloudtest"
+	"github.com/strongroom/strongroom/internal/azuretest/material"
 )
 
 const (

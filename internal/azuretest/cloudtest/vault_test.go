@@ -11,8 +11,8 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/strongroom/strongroom/test/azure/cloud"
-	"github.com/strongroom/strongroom/test/azure/material"
+	"github.com/strongroom/strongroom/internal/azuretest/cloud"
+	"github.com/strongroom/strongroom/internal/azuretest/material"
 )
 
 // versions are all that the SDK lists.

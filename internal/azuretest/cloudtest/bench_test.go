@@ -3,8 +3,8 @@ package cloudtest_test
 import (
 	"testing"
 
-	"github.com/strongroom/strongroom/test/azure/cloud"
-	"github.com/strongroom/strongroom/test/azure/cloudtest"
+	"github.com/strongroom/strongroom/internal/azuretest/cloud"
+	"github.com/strongroom/strongroom/internal/azuretest/cloudtest"
 )
 
 // What a read costs, client and TLS included: the cloud must not be what a load test measures.

@@ -9,7 +9,7 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/strongroom/strongroom/test/azure/material"
+	"github.com/strongroom/strongroom/internal/azuretest/material"
 )
 
 // Place is where an object is.

@@ -6,7 +6,7 @@ import (
 	"fmt"
 	"net/http"
 
-	"github.com/strongroom/strongroom/test/azure/material"
+	"github.com/strongroom/strongroom/internal/azuretest/material"
 )
 
 // ControlHandler is how a test that runs in another process talks to the cloud: JSON

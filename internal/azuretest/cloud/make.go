@@ -5,7 +5,7 @@ import (
 	"encoding/base64"
 	"fmt"
 
-	"github.com/strongroom/strongroom/test/azure/material"
+	"github.com/strongroom/strongroom/internal/azuretest/material"
 )
 
 // Make makes a key, or a certificate with its key and secret, and puts it into a vault.
