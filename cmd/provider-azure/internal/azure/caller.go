@@ -31,7 +31,7 @@ type identity struct {
 	tenant   string
 	clientID string
 	secret   [sha256.Size]byte // keyed hash of the client secret
-	cloud    cloud
+	cloud    environment
 }
 
 // caller is who asks for a volume, and with what.

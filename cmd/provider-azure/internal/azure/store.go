@@ -51,7 +51,7 @@ func newVault(url string, c azcore.TokenCredential, options azcore.ClientOptions
 
 // clientOptions are those of all clients. The SDK's own version of the API is newer
 // than some clouds.
-func clientOptions(where cloud, apiVersion string, transport policy.Transporter) azcore.ClientOptions {
+func clientOptions(where environment, apiVersion string, transport policy.Transporter) azcore.ClientOptions {
 	return azcore.ClientOptions{
 		APIVersion: apiVersion, Cloud: where.config(), Transport: transport,
 		Retry:     policy.RetryOptions{MaxRetries: 3, RetryDelay: 800 * time.Millisecond, MaxRetryDelay: 10 * time.Second},

@@ -15,8 +15,8 @@ import (
 	sdk "github.com/Azure/azure-sdk-for-go/sdk/azcore/cloud"
 )
 
-// cloud is where vaults and their directory are.
-type cloud struct {
+// environment is where vaults and their directory are.
+type environment struct {
 	name string
 	// suffix is that of the vaults' host names.
 	suffix string
@@ -30,24 +30,24 @@ type cloud struct {
 }
 
 // config is the cloud as the SDK knows one.
-func (c *cloud) config() sdk.Configuration {
+func (c *environment) config() sdk.Configuration {
 	return sdk.Configuration{ActiveDirectoryAuthorityHost: c.authority}
 }
 
 // vaultURL is the address of a vault.
-func (c *cloud) vaultURL(name string) string {
+func (c *environment) vaultURL(name string) string {
 	return "https://" + strings.ToLower(name) + "." + c.suffix + "/"
 }
 
 const customCloud = "AZURESTACKCLOUD"
 
 // knownClouds lists the clouds by their names in upper case. (azure-contract 6.2-6.5)
-func knownClouds() map[string]cloud {
-	public := cloud{name: "AzurePublicCloud", suffix: "vault.azure.net", authority: "https://login.microsoftonline.com/"}
-	usGov := cloud{name: "AzureUSGovernmentCloud", suffix: "vault.usgovcloudapi.net", authority: "https://login.microsoftonline.us/"}
-	china := cloud{name: "AzureChinaCloud", suffix: "vault.azure.cn", authority: "https://login.chinacloudapi.cn/"}
-	german := cloud{name: "AzureGermanCloud", suffix: "vault.microsoftazure.de", authority: "https://login.microsoftonline.de/", custom: true}
-	all := map[string]cloud{
+func knownClouds() map[string]environment {
+	public := environment{name: "AzurePublicCloud", suffix: "vault.azure.net", authority: "https://login.microsoftonline.com/"}
+	usGov := environment{name: "AzureUSGovernmentCloud", suffix: "vault.usgovcloudapi.net", authority: "https://login.microsoftonline.us/"}
+	china := environment{name: "AzureChinaCloud", suffix: "vault.azure.cn", authority: "https://login.chinacloudapi.cn/"}
+	german := environment{name: "AzureGermanCloud", suffix: "vault.microsoftazure.de", authority: "https://login.microsoftonline.de/", custom: true}
+	all := map[string]environment{
 		"AZUREPUBLICCLOUD": public, "AZURECLOUD": public,
 		"AZUREUSGOVERNMENTCLOUD": usGov, "AZUREUSGOVERNMENT": usGov,
 		"AZURECHINACLOUD": china, "AZUREGERMANCLOUD": german,
@@ -70,7 +70,7 @@ type clouds struct {
 }
 
 // find returns a cloud. File is that of a class.
-func (cs *clouds) find(name, file string) (cloud, error) {
+func (cs *clouds) find(name, file string) (environment, error) {
 	if name == "" {
 		name = cs.otherwise
 	}
@@ -79,28 +79,28 @@ func (cs *clouds) find(name, file string) (cloud, error) {
 		return c, nil
 	}
 	if upper != customCloud {
-		return cloud{}, fmt.Errorf("cloudName %.60q is not valid: there are AzurePublicCloud, AzureUSGovernmentCloud, AzureChinaCloud, "+
+		return environment{}, fmt.Errorf("cloudName %.60q is not valid: there are AzurePublicCloud, AzureUSGovernmentCloud, AzureChinaCloud, "+
 			"AzureGermanCloud and AzureStackCloud", name)
 	}
 	c, err := cs.custom(file)
 	if err != nil {
-		return cloud{}, fmt.Errorf("cloudName %s is not valid: %w", name, err)
+		return environment{}, fmt.Errorf("cloudName %s is not valid: %w", name, err)
 	}
 	return c, nil
 }
 
 // custom reads the definition of AzureStackCloud. (azure-contract 6.6)
-func (cs *clouds) custom(file string) (cloud, error) {
+func (cs *clouds) custom(file string) (environment, error) {
 	below := cs.below
 	if file == "" {
 		file, below = cs.file, ""
 	}
 	if file == "" {
-		return cloud{}, errors.New("its definition is missing: name a file in cloudEnvFileName, or in AZURE_ENVIRONMENT_FILEPATH of the provider")
+		return environment{}, errors.New("its definition is missing: name a file in cloudEnvFileName, or in AZURE_ENVIRONMENT_FILEPATH of the provider")
 	}
 	text, err := readBelow(below, file)
 	if err != nil {
-		return cloud{}, err
+		return environment{}, err
 	}
 	var d struct {
 		Authority string `json:"activeDirectoryEndpoint"`
@@ -108,16 +108,16 @@ func (cs *clouds) custom(file string) (cloud, error) {
 		Suffix    string `json:"keyVaultDNSSuffix"`
 	}
 	if json.Unmarshal(text, &d) != nil {
-		return cloud{}, fmt.Errorf("%s is not the JSON of a cloud", file)
+		return environment{}, fmt.Errorf("%s is not the JSON of a cloud", file)
 	}
 	if u, err := url.Parse(d.Authority); err != nil || u.Scheme != "https" || u.Host == "" {
-		return cloud{}, fmt.Errorf("activeDirectoryEndpoint in %s is not an https address", file)
+		return environment{}, fmt.Errorf("activeDirectoryEndpoint in %s is not an https address", file)
 	}
 	suffix := strings.Trim(d.Suffix, ".")
 	if suffix == "" || strings.ContainsAny(suffix, "/@?#%\\ ") {
-		return cloud{}, fmt.Errorf("keyVaultDNSSuffix in %s is not a host name", file)
+		return environment{}, fmt.Errorf("keyVaultDNSSuffix in %s is not a host name", file)
 	}
-	return cloud{
+	return environment{
 		name: "AzureStackCloud", suffix: suffix, resource: strings.TrimSuffix(d.Resource, "/"), authority: d.Authority,
 		custom: true, definition: sha256.Sum256(text),
 	}, nil
