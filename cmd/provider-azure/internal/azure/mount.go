@@ -30,6 +30,7 @@ type mount struct {
 	vault     *vault
 	id        provider.VolumeID
 	notBefore time.Time
+	refresh   bool // the volume is mounted already
 }
 
 // part is a version of an object with the path of its file.
@@ -59,6 +60,7 @@ func (p *Provider) Mount(ctx context.Context, req *provider.Request) (*provider.
 	if req.NotBefore.After(m.notBefore) {
 		m.notBefore = req.NotBefore
 	}
+	m.refresh = p.isMounted(m.id)
 	if c.token.Value != "" {
 		s.credential.trust(m.id, c.token)
 	}
@@ -191,6 +193,9 @@ func (p *Provider) readAll(ctx context.Context, m *mount, parts []*part) error {
 // read answers from what others of the identity read just now, or from Key Vault.
 func (p *Provider) read(ctx context.Context, m *mount, key readKey) (*bundle, error) {
 	b, _, err := m.session.reads.Do(ctx, key, p.newerFor(m, key), func(ctx context.Context) (*bundle, bool, error) {
+		if err := m.vault.pace.wait(ctx, m.refresh); err != nil {
+			return nil, false, err
+		}
 		began := time.Now()
 		b, err := m.vault.get(ctx, key.kind, key.name, key.version)
 		if err != nil {
@@ -215,6 +220,13 @@ func (p *Provider) newerFor(m *mount, key readKey) time.Time {
 		return known.Add(1)
 	}
 	return m.notBefore
+}
+
+// isMounted says whether the volume has files already.
+func (p *Provider) isMounted(id provider.VolumeID) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.volumes[id] != nil
 }
 
 // settle notes what a volume has.

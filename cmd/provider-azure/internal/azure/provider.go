@@ -36,6 +36,7 @@ type Provider struct {
 	mu       sync.Mutex
 	sessions map[identity]*session
 	volumes  map[provider.VolumeID]*volume
+	paces    map[string]*pace // by the URL of a vault
 }
 
 var (
@@ -58,7 +59,7 @@ func New(c Config) (*Provider, error) {
 		transport: newTransport(), apiVersion: c.Flags.APIVersion, pinnedMaxAge: c.Flags.PinnedMaxAge,
 		forbidNodeIdentity: !c.Flags.AllowNodeIdentity,
 		hashKey:            make([]byte, 32),
-		sessions:           map[identity]*session{}, volumes: map[provider.VolumeID]*volume{},
+		sessions:           map[identity]*session{}, volumes: map[provider.VolumeID]*volume{}, paces: map[string]*pace{},
 	}
 	_, _ = rand.Read(p.hashKey) // never fails
 	if _, err := p.clouds.find("", ""); err != nil {
@@ -149,6 +150,7 @@ func (p *Provider) vaultOf(s *session, name string) (*vault, error) {
 	if err != nil {
 		return nil, provider.Errorf(provider.Invalid, "failed to get keyvault client: %w", err)
 	}
+	v.pace = p.paceOf(url)
 	s.vaults[url] = v
 	return v, nil
 }

@@ -23,6 +23,7 @@ type vault struct {
 	secrets *azsecrets.Client
 	keys    *azkeys.Client
 	certs   *azcertificates.Client
+	pace    *pace
 }
 
 // bundle is what was read of one version of an object.
@@ -46,7 +47,7 @@ func newVault(url string, c azcore.TokenCredential, options azcore.ClientOptions
 		return nil, err
 	}
 	certs, err := azcertificates.NewClient(url, c, &azcertificates.ClientOptions{ClientOptions: options})
-	return &vault{secrets, keys, certs}, err
+	return &vault{secrets: secrets, keys: keys, certs: certs}, err
 }
 
 // clientOptions are those of all clients. The SDK's own version of the API is newer
