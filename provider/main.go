@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"net/http"
 	"os"
 	"os/signal"
 	"runtime/debug"
@@ -25,8 +26,17 @@ type Config struct {
 	HealthAddr string
 	// MetricsAddr serves /metrics instead, if set.
 	MetricsAddr string
-	Open        OpenFunc
-	Log         *slog.Logger
+	// Pages are served beside these.
+	Pages []Page
+	Open  OpenFunc
+	Log   *slog.Logger
+}
+
+// Page is something to serve over HTTP.
+type Page struct {
+	// Addr and Pattern say where; a pattern is as [http.ServeMux] wants it.
+	Addr, Pattern string
+	Handler       http.Handler
 }
 
 // Main runs a provider until SIGTERM or SIGINT; it never returns. Flags that the
@@ -50,14 +60,21 @@ func Main(name string, open OpenFunc) {
 		os.Exit(printVersion(output))
 	}
 	cfg.Log = newLog(os.Stderr, format, &level)
+	os.Exit(Run(cfg))
+}
+
+// Run is [Main] for a program that has flags of its own for everything: [Serve] until
+// SIGTERM or SIGINT. It logs why it ended, and returns the code to exit with.
+func Run(cfg Config) (code int) {
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, os.Interrupt)
-	err := Serve(ctx, cfg)
-	stop()
-	if err != nil {
-		cfg.Log.LogAttrs(context.Background(), slog.LevelError, "provider stopped", slog.String("err", err.Error()))
-		os.Exit(1)
+	defer stop()
+	if err := Serve(ctx, cfg); err != nil {
+		if cfg.Log != nil {
+			cfg.Log.LogAttrs(ctx, slog.LevelError, "provider stopped", slog.String("err", err.Error()))
+		}
+		return 1
 	}
-	os.Exit(0)
+	return 0
 }
 
 func (c *Config) check() error {

@@ -130,6 +130,13 @@ type VersionUser interface {
 	UsesVersions() bool
 }
 
+// Observer is told of every call at the socket that was answered, health checks too:
+// its gRPC method, as in /v1alpha1.CSIDriverProvider/Mount, and the error that the
+// caller got, which has a gRPC status.
+type Observer interface {
+	Called(method string, took time.Duration, err error)
+}
+
 // OpenFunc makes the Provider once flags are parsed, before the socket exists.
 // It should fail only for what an operator must mend; a store that is down is no
 // reason. ctx ends when the process is told to stop.

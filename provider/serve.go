@@ -38,13 +38,17 @@ func Serve(ctx context.Context, cfg Config) error {
 	if err := cfg.check(); err != nil {
 		return err
 	}
-	cfg.Endpoint = strings.TrimPrefix(cfg.Endpoint, "unix://")
+	cfg.Endpoint = cfg.path()
 	p, err := cfg.Open(ctx, cfg.Log)
 	if err != nil {
 		return fmt.Errorf("open provider %s: %w", cfg.Name, err)
 	}
 	defer closeProvider(ctx, p)
 	registry, observe, err := newMetrics(cfg.Name, p)
+	if err != nil {
+		return err
+	}
+	pages, err := cfg.pages(registry)
 	if err != nil {
 		return err
 	}
@@ -60,7 +64,7 @@ func Serve(ctx context.Context, cfg Config) error {
 	defer unlink(cfg.Endpoint, made)
 	group, ctx := errgroup.WithContext(ctx)
 	group.Go(func() error { return s.serve(ctx, socket) })
-	for addr, mux := range cfg.pages(registry) {
+	for addr, mux := range pages {
 		group.Go(func() error { return serveHTTP(ctx, addr, mux) })
 	}
 	cfg.Log.LogAttrs(ctx, slog.LevelInfo, "serving", slog.String("provider", cfg.Name),
@@ -79,7 +83,7 @@ func closeProvider(ctx context.Context, p Provider) {
 }
 
 func (s *server) serve(ctx context.Context, socket net.Listener) error {
-	g := grpc.NewServer(grpc.ChainUnaryInterceptor(guard(s.log)))
+	g := grpc.NewServer(grpc.ChainUnaryInterceptor(s.interceptors()...))
 	v1alpha1.RegisterCSIDriverProviderServer(g, s)
 	if p, ok := s.provider.(Unmounter); ok {
 		volumes.RegisterVolumesServer(g, &volumesServer{provider: p, log: s.log})
@@ -136,54 +140,74 @@ func newMetrics(name string, p Provider) (*prometheus.Registry, func(string, tim
 }
 
 // pages returns what to serve at which address.
-func (c *Config) pages(registry *prometheus.Registry) map[string]*http.ServeMux {
-	pages := map[string]*http.ServeMux{}
-	at := func(addr string) *http.ServeMux {
-		if pages[addr] == nil {
-			pages[addr] = http.NewServeMux()
-		}
-		return pages[addr]
-	}
+func (c *Config) pages(registry *prometheus.Registry) (map[string]*http.ServeMux, error) {
+	var all []Page
 	metricsAddr := c.MetricsAddr
 	if metricsAddr == "" {
 		metricsAddr = c.HealthAddr
 	}
 	if metricsAddr != "" {
-		at(metricsAddr).Handle("GET /metrics", promhttp.HandlerFor(registry, promhttp.HandlerOpts{}))
+		all = append(all, Page{metricsAddr, "GET /metrics", promhttp.HandlerFor(registry, promhttp.HandlerOpts{})})
 	}
 	if c.HealthAddr != "" {
-		at(c.HealthAddr).HandleFunc("GET /health/live", func(http.ResponseWriter, *http.Request) {})
-		at(c.HealthAddr).HandleFunc("GET /health/ready", c.ready)
+		all = append(all,
+			Page{c.HealthAddr, "GET /health/live", http.HandlerFunc(func(http.ResponseWriter, *http.Request) {})},
+			Page{c.HealthAddr, "GET /health/ready", http.HandlerFunc(c.ready)})
 	}
-	return pages
+	pages := map[string]*http.ServeMux{}
+	for _, p := range append(all, c.Pages...) {
+		if pages[p.Addr] == nil {
+			pages[p.Addr] = http.NewServeMux()
+		}
+		if err := handle(pages[p.Addr], p); err != nil {
+			return nil, err
+		}
+	}
+	return pages, nil
 }
 
-// ready asks the provider through its own socket, by its path: it finds out when
-// the file is gone, or belongs to something that does not answer.
+// handle adds a page. ServeMux panics for patterns that are wrong, or in use, and an
+// operator may have chosen this one.
+func handle(mux *http.ServeMux, p Page) (err error) {
+	defer func() {
+		if cause := recover(); cause != nil {
+			err = fmt.Errorf("serve %q at %s: %v", p.Pattern, p.Addr, cause)
+		}
+	}()
+	mux.Handle(p.Pattern, p.Handler)
+	return nil
+}
+
 func (c *Config) ready(w http.ResponseWriter, r *http.Request) {
 	ctx, cancel := context.WithTimeout(r.Context(), 2*time.Second)
 	defer cancel()
-	if err := c.probe(ctx); err != nil {
+	if err := c.Probe(ctx); err != nil {
 		http.Error(w, err.Error(), http.StatusServiceUnavailable)
 	}
 }
 
-func (c *Config) probe(ctx context.Context) (err error) {
+// Probe asks the provider that serves c through its own socket, by its path: it finds
+// out when the file is gone, or belongs to something that does not answer.
+func (c *Config) Probe(ctx context.Context) (err error) {
+	path := c.path()
 	conn, err := grpc.NewClient("passthrough:///"+c.Name, grpc.WithTransportCredentials(insecure.NewCredentials()),
-		grpc.WithContextDialer(func(ctx context.Context, _ string) (net.Conn, error) { return dialSocket(ctx, c.Endpoint) }))
+		grpc.WithContextDialer(func(ctx context.Context, _ string) (net.Conn, error) { return dialSocket(ctx, path) }))
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, conn.Close()) }()
 	resp, err := grpc_health_v1.NewHealthClient(conn).Check(ctx, &grpc_health_v1.HealthCheckRequest{})
 	if err != nil {
-		return fmt.Errorf("socket %s does not answer: %w", c.Endpoint, err)
+		return fmt.Errorf("socket %s does not answer: %w", path, err)
 	}
 	if resp.GetStatus() != grpc_health_v1.HealthCheckResponse_SERVING {
-		return fmt.Errorf("socket %s answers %s", c.Endpoint, resp.GetStatus())
+		return fmt.Errorf("socket %s answers %s", path, resp.GetStatus())
 	}
 	return nil
 }
+
+// path is that of the socket.
+func (c *Config) path() string { return strings.TrimPrefix(c.Endpoint, "unix://") }
 
 func serveHTTP(ctx context.Context, addr string, mux http.Handler) error {
 	var config net.ListenConfig

@@ -116,6 +116,22 @@ func (s *volumesServer) Unmounted(ctx context.Context, req *volumes.UnmountedReq
 	return &volumes.UnmountedResponse{}, nil
 }
 
+// interceptors are around every call.
+func (s *server) interceptors() []grpc.UnaryServerInterceptor {
+	guarded := guard(s.log)
+	o, ok := s.provider.(Observer)
+	if !ok {
+		return []grpc.UnaryServerInterceptor{guarded}
+	}
+	told := func(ctx context.Context, req any, info *grpc.UnaryServerInfo, next grpc.UnaryHandler) (any, error) {
+		began := time.Now()
+		resp, err := next(ctx, req)
+		o.Called(info.FullMethod, time.Since(began), err)
+		return resp, err
+	}
+	return []grpc.UnaryServerInterceptor{guarded, told, guarded} // of the observer too
+}
+
 // guard turns a panic in any handler into an error instead of the process's end.
 func guard(log *slog.Logger) grpc.UnaryServerInterceptor {
 	return func(ctx context.Context, req any, info *grpc.UnaryServerInfo, next grpc.UnaryHandler) (resp any, err error) {
