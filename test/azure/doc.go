@@ -2,7 +2,11 @@
 // vaults and the metadata endpoint of a virtual machine, see package cloud. Clients find
 // it by the names of its hosts and trust the CA that it writes down.
 //
-//	azure --listen 10.0.0.1:443 --metadata 169.254.169.254:80 --control 127.0.0.1:8444 --state state.json --out DIR
+//	azure --listen 10.0.0.1:443 --metadata 169.254.169.254:80 --control DIR/control.sock --state state.json --out DIR
+//
+// A machine whose nodes have networks of their own has a metadata endpoint in each, with
+// --metadata-in and a process of each node. The address must be there: ip addr replace
+// 169.254.169.254/32 dev lo.
 //
 // DIR/ca.pem is for SSL_CERT_FILE, DIR/stack.json for AZURE_ENVIRONMENT_FILEPATH with
 // cloudName AzureStackCloud. Both are there once it listens, and are new with each start.
@@ -26,5 +30,5 @@
 // of a cluster come in by
 //
 //	kubectl get --raw /openid/v1/jwks | jq '[{url: "https://kubernetes.default.svc", jwks: .}]' |
-//	  curl --fail -T - http://127.0.0.1:8444/issuers
+//	  curl --fail --unix-socket DIR/control.sock -T - http://azure/issuers
 package main

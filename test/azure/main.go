@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"flag"
 	"fmt"
 	"log/slog"
@@ -14,11 +13,13 @@ import (
 	"syscall"
 
 	"github.com/strongroom/strongroom/internal/azuretest/cloud"
+	"golang.org/x/sync/errgroup"
 )
 
 type options struct {
 	config                    cloud.Config
 	listen, metadata, control string
+	networks                  string
 	state, out                string
 }
 
@@ -26,7 +27,8 @@ func main() {
 	var o options
 	flag.StringVar(&o.listen, "listen", "127.0.0.1:8443", "where authority and vaults listen, with TLS")
 	flag.StringVar(&o.metadata, "metadata", "", "where the metadata endpoint listens, without TLS; 169.254.169.254:80 on a node; none if empty")
-	flag.StringVar(&o.control, "control", "127.0.0.1:8444", "where tests give orders, without TLS; keep it on loopback")
+	flag.StringVar(&o.networks, "metadata-in", "", "processes, with commas between, in whose networks the metadata endpoint listens; in this one's if empty")
+	flag.StringVar(&o.control, "control", "127.0.0.1:8444", "where tests give orders, without TLS: the path of a unix socket, or an address on loopback")
 	flag.StringVar(&o.config.Login, "login", "login.azure.test", "host name of the authority")
 	flag.StringVar(&o.config.Suffix, "suffix", "vault.azure.test", "what follows the name of a vault")
 	flag.IntVar(&o.config.Port, "port", 0, "the port that clients dial, if it is not that of --listen")
@@ -45,12 +47,13 @@ func main() {
 
 // run answers until ctx ends. Both files are there once it listens.
 func run(ctx context.Context, o options) error {
-	listeners, err := listen(ctx, o)
+	at, err := listen(ctx, o)
 	if err != nil {
 		return err
 	}
+	defer at.close()
 	if o.config.Port == 0 {
-		if address, ok := listeners.TLS.Addr().(*net.TCPAddr); ok {
+		if address, ok := at.TLS.Addr().(*net.TCPAddr); ok {
 			o.config.Port = address.Port
 		}
 	}
@@ -72,25 +75,17 @@ func run(ctx context.Context, o options) error {
 		}
 	}
 	o.config.Log.Info("serving", slog.String("authority", azure.Authority()), slog.String("vaults", azure.Resource()))
-	return azure.Serve(ctx, listeners)
+	return serve(ctx, azure, at)
 }
 
-func listen(ctx context.Context, o options) (cloud.Listeners, error) {
-	var config net.ListenConfig
-	var out cloud.Listeners
-	var errs []error
-	for address, listener := range map[string]*net.Listener{o.listen: &out.TLS, o.metadata: &out.Metadata, o.control: &out.Control} {
-		if address == "" {
-			continue
-		}
-		made, err := config.Listen(ctx, "tcp", address)
-		if err != nil {
-			errs = append(errs, err)
-			continue
-		}
-		*listener = made
+// serve answers everywhere until ctx ends.
+func serve(ctx context.Context, azure *cloud.Cloud, at listeners) error {
+	group, ctx := errgroup.WithContext(ctx)
+	group.Go(func() error { return azure.Serve(ctx, at.Listeners) })
+	for _, listener := range at.metadata {
+		group.Go(func() error { return azure.Serve(ctx, cloud.Listeners{Metadata: listener}) })
 	}
-	return out, errors.Join(errs...)
+	return group.Wait()
 }
 
 func load(file string) (cloud.State, error) {

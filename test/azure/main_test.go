@@ -2,7 +2,9 @@ package main
 
 import (
 	"context"
+	"io"
 	"net"
+	"net/http"
 	"os"
 	"path/filepath"
 	"testing"
@@ -15,6 +17,7 @@ import (
 func TestRun(t *testing.T) {
 	folder := t.TempDir()
 	state := filepath.Join(folder, "state.json")
+	socket := filepath.Join(folder, "control.sock")
 	text := `{"tenants": [{"id": "adfs"}], "vaults": [{"name": "shop", "tenant": "adfs",
 		"objects": {"secrets": {"db": {"versions": [{"content": {"value": "hunter2"}}]}}}}]}`
 	if err := os.WriteFile(state, []byte(text), 0o600); err != nil {
@@ -24,16 +27,46 @@ func TestRun(t *testing.T) {
 	done := make(chan error, 1)
 	go func() {
 		done <- run(ctx, options{
-			config: cloud.Config{Login: "login.test", Suffix: "vault.test"}, listen: "127.0.0.1:0", state: state, out: folder,
+			config: cloud.Config{Login: "login.test", Suffix: "vault.test"}, listen: "127.0.0.1:0", state: state, out: folder, control: socket,
+			metadata: "127.0.0.1:0",
 		})
 	}()
 	for _, name := range []string{"ca.pem", "stack.json"} {
 		await(t, filepath.Join(folder, name))
 	}
+	if answer := ask(t, socket, "/violations"); answer != "[]\n" {
+		t.Errorf("the control socket answered %q", answer)
+	}
 	stop()
 	if err := <-done; err != nil {
 		t.Error(err)
 	}
+}
+
+// ask asks the control socket.
+func ask(t *testing.T, socket, path string) string {
+	t.Helper()
+	var dialer net.Dialer
+	client := http.Client{Transport: &http.Transport{
+		DisableKeepAlives: true,
+		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+			return dialer.DialContext(ctx, "unix", socket)
+		},
+	}}
+	request, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "http://azure"+path, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	response, err := client.Do(request)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = response.Body.Close() }() // only read
+	body, err := io.ReadAll(response.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(body)
 }
 
 func await(t *testing.T, file string) {
