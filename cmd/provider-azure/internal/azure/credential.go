@@ -24,6 +24,8 @@ const early = 5 * time.Minute
 // caller keeps its own deadline.
 type credential struct {
 	inner azcore.TokenCredential
+	mode  azureclass.Mode
+	meter *meter
 	calls coalesce.Calls[string, azcore.AccessToken]
 
 	mu   sync.Mutex
@@ -35,9 +37,9 @@ type credential struct {
 var _ azcore.TokenCredential = (*credential)(nil)
 
 // newCredential asks nothing of Azure yet.
-func newCredential(c *caller, transport policy.Transporter) (*credential, error) {
-	made := &credential{kept: map[string]azcore.AccessToken{}, assertions: map[provider.VolumeID]provider.Token{}}
-	options := azcore.ClientOptions{Cloud: c.cloud.config(), Transport: transport}
+func newCredential(c *caller, options azcore.ClientOptions, m *meter) (*credential, error) {
+	made := &credential{mode: c.mode, meter: m, kept: map[string]azcore.AccessToken{}, assertions: map[provider.VolumeID]provider.Token{}}
+	options.Cloud = c.cloud.config()
 	var err error
 	switch c.mode {
 	case azureclass.ServicePrincipal:
@@ -98,7 +100,7 @@ func (c *credential) assertion(context.Context) (string, error) {
 func (c *credential) GetToken(ctx context.Context, options policy.TokenRequestOptions) (azcore.AccessToken, error) {
 	options.TenantID = ""
 	if len(options.Scopes) != 1 || options.Claims != "" {
-		return c.inner.GetToken(ctx, options)
+		return c.ask(ctx, options)
 	}
 	scope := options.Scopes[0]
 	if t, ok := c.find(scope); ok {
@@ -108,7 +110,7 @@ func (c *credential) GetToken(ctx context.Context, options policy.TokenRequestOp
 		if t, ok := c.find(scope); ok {
 			return t, true, nil
 		}
-		t, err := c.inner.GetToken(ctx, options)
+		t, err := c.ask(ctx, options)
 		if err == nil {
 			c.mu.Lock()
 			c.kept[scope] = t
@@ -116,6 +118,18 @@ func (c *credential) GetToken(ctx context.Context, options policy.TokenRequestOp
 		}
 		return t, true, err
 	})
+	return t, err
+}
+
+// ask makes a request. What an error says is read here, once: those who wait get the
+// same one, and it holds a reply that is read only once.
+func (c *credential) ask(ctx context.Context, options policy.TokenRequestOptions) (azcore.AccessToken, error) {
+	began := time.Now()
+	t, err := c.inner.GetToken(ctx, options)
+	if err != nil {
+		err = &loginFailure{explained(err)}
+	}
+	c.meter.token(c.mode, time.Since(began), err)
 	return t, err
 }
 

@@ -46,6 +46,25 @@ func explain(err error) (kind provider.Kind, wait time.Duration, text string) {
 	return provider.Unavailable, 0, oneLine(err.Error())
 }
 
+// explained is an error with all that there is to say about it.
+func explained(err error) error {
+	if err == nil {
+		return nil
+	}
+	kind, wait, text := explain(err)
+	return &provider.Error{Kind: kind, RetryAfter: wait, Err: errors.New(text)}
+}
+
+// loginFailure is an error of the login, which the SDK does not try again: it has done
+// so already.
+type loginFailure struct{ error }
+
+// Unwrap returns what is wrong.
+func (e *loginFailure) Unwrap() error { return e.error }
+
+// NonRetriable is how the SDK knows.
+func (*loginFailure) NonRetriable() {}
+
 func explainLogin(err *azidentity.AuthenticationFailedError) (kind provider.Kind, wait time.Duration, text string) {
 	if err.RawResponse == nil {
 		return provider.Unavailable, 0, "failed to get a token: " + oneLine(err.Error())

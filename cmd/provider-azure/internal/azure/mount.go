@@ -192,7 +192,7 @@ func (p *Provider) readAll(ctx context.Context, m *mount, parts []*part) error {
 
 // read answers from what others of the identity read just now, or from Key Vault.
 func (p *Provider) read(ctx context.Context, m *mount, key readKey) (*bundle, error) {
-	b, _, err := m.session.reads.Do(ctx, key, p.newerFor(m, key), func(ctx context.Context) (*bundle, bool, error) {
+	b, own, err := m.session.reads.Do(ctx, key, p.newerFor(m, key), func(ctx context.Context) (*bundle, bool, error) {
 		if err := m.vault.pace.wait(ctx, m.refresh); err != nil {
 			return nil, false, err
 		}
@@ -204,6 +204,9 @@ func (p *Provider) read(ctx context.Context, m *mount, key readKey) (*bundle, er
 		b.began = began
 		return &b, true, nil
 	})
+	if err == nil && !own {
+		p.meter.coalesced.Inc()
+	}
 	return b, err
 }
 

@@ -8,6 +8,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/Azure/azure-sdk-for-go/sdk/azcore"
 	"github.com/Azure/azure-sdk-for-go/sdk/azcore/policy"
 
 	"github.com/strongroom/strongroom/provider"
@@ -32,6 +33,8 @@ type Provider struct {
 	pinnedMaxAge       time.Duration
 	forbidNodeIdentity bool
 	hashKey            []byte // of this process
+	meter              *meter
+	userAgent          string
 
 	mu       sync.Mutex
 	sessions map[identity]*session
@@ -62,6 +65,10 @@ func New(c Config) (*Provider, error) {
 		sessions:           map[identity]*session{}, volumes: map[provider.VolumeID]*volume{}, paces: map[string]*pace{},
 	}
 	_, _ = rand.Read(p.hashKey) // never fails
+	p.meter, p.userAgent = newMeter(c.Flags.LegacyMetricLabels, p.countSessions), c.Flags.userAgent()
+	if err := c.Flags.check(); err != nil {
+		return nil, err
+	}
 	if _, err := p.clouds.find("", ""); err != nil {
 		return nil, err
 	}
@@ -107,7 +114,7 @@ func (p *Provider) enter(c *caller) (*session, error) {
 	p.sweep(time.Now())
 	s := p.sessions[c.identity]
 	if s == nil {
-		cred, err := newCredential(c, p.transport)
+		cred, err := newCredential(c, p.watch(byLogin, azcore.ClientOptions{Transport: p.transport}), p.meter)
 		if err != nil {
 			return nil, err
 		}
@@ -146,11 +153,11 @@ func (p *Provider) vaultOf(s *session, name string) (*vault, error) {
 	if v := s.vaults[url]; v != nil {
 		return v, nil
 	}
-	v, err := newVault(url, s.credential, clientOptions(s.identity.cloud, p.apiVersion, p.transport))
+	v, err := newVault(url, s.credential, p.watch(byVault, clientOptions(s.identity.cloud, p.apiVersion, p.transport)))
 	if err != nil {
 		return nil, provider.Errorf(provider.Invalid, "failed to get keyvault client: %w", err)
 	}
-	v.pace = p.paceOf(url)
+	v.pace, v.meter = p.paceOf(url), p.meter
 	s.vaults[url] = v
 	return v, nil
 }

@@ -24,6 +24,7 @@ type vault struct {
 	keys    *azkeys.Client
 	certs   *azcertificates.Client
 	pace    *pace
+	meter   *meter
 }
 
 // bundle is what was read of one version of an object.
@@ -55,15 +56,22 @@ func newVault(url string, c azcore.TokenCredential, options azcore.ClientOptions
 func clientOptions(where environment, apiVersion string, transport policy.Transporter) azcore.ClientOptions {
 	return azcore.ClientOptions{
 		APIVersion: apiVersion, Cloud: where.config(), Transport: transport,
-		Retry:     policy.RetryOptions{MaxRetries: 3, RetryDelay: 800 * time.Millisecond, MaxRetryDelay: 10 * time.Second},
-		Telemetry: policy.TelemetryOptions{ApplicationID: "strongroom"},
+		Retry: policy.RetryOptions{MaxRetries: 3, RetryDelay: 800 * time.Millisecond, MaxRetryDelay: 10 * time.Second},
 	}
 }
 
 var errIncomplete = errors.New("the reply of Key Vault lacks the value or the id")
 
-// get reads one version of an object; "" is the latest.
-func (v *vault) get(ctx context.Context, kind, name, version string) (b bundle, err error) {
+// get reads one version of an object; "" is the latest. Its errors can be shared.
+func (v *vault) get(ctx context.Context, kind, name, version string) (bundle, error) {
+	began := time.Now()
+	b, err := v.read(ctx, kind, name, version)
+	err = explained(err)
+	v.meter.request(kind, name, time.Since(began), err)
+	return b, err
+}
+
+func (v *vault) read(ctx context.Context, kind, name, version string) (b bundle, err error) {
 	switch kind {
 	case azureclass.Secret:
 		return v.secret(ctx, name, version)
@@ -115,8 +123,17 @@ type listed struct {
 // maxVersions bounds a list; a vault holds some hundred versions of an object.
 const maxVersions = 10_000
 
-// versions lists the versions that are enabled, the newest first. (azure-contract 5.24)
-func (v *vault) versions(ctx context.Context, kind, name string) (all []listed, err error) {
+// versions lists the versions that are enabled, the newest first. Its errors can be
+// shared. (azure-contract 5.24)
+func (v *vault) versions(ctx context.Context, kind, name string) ([]listed, error) {
+	began := time.Now()
+	all, err := v.list(ctx, kind, name)
+	err = explained(err)
+	v.meter.request(kind, name, time.Since(began), err)
+	return all, err
+}
+
+func (v *vault) list(ctx context.Context, kind, name string) (all []listed, err error) {
 	switch kind {
 	case azureclass.Secret:
 		all, err = pages(ctx, v.secrets.NewListSecretPropertiesVersionsPager(name, nil), secretVersions)
