@@ -71,7 +71,7 @@ func (v *vault) get(ctx context.Context, kind, name, version string) (bundle, er
 	return b, err
 }
 
-func (v *vault) read(ctx context.Context, kind, name, version string) (b bundle, err error) {
+func (v *vault) read(ctx context.Context, kind, name, version string) (b bundle, _ error) {
 	switch kind {
 	case azureclass.Secret:
 		return v.secret(ctx, name, version)
