@@ -2,7 +2,6 @@ package vault
 
 import (
 	"context"
-	"crypto/hmac"
 	"crypto/sha256"
 	"fmt"
 	"maps"
@@ -133,7 +132,7 @@ func audiences(tokens provider.Tokens) string {
 }
 
 // takeSecrets takes what the method needs out of the Secret that the pod names.
-func (c *caller) takeSecrets(key []byte, secrets map[string]provider.Secret) error {
+func (c *caller) takeSecrets(key *provider.HashKey, secrets map[string]provider.Secret) error {
 	var names []string
 	switch c.method {
 	case vaultclass.AppRole:
@@ -151,11 +150,7 @@ func (c *caller) takeSecrets(key []byte, secrets map[string]provider.Secret) err
 	if secrets[names[0]] == "" { // a role of AppRole can do without a secret_id
 		return noSecret(c.method, names[0])
 	}
-	h := hmac.New(sha256.New, key)
-	for _, name := range names {
-		hashPart(h, []byte(secrets[name]))
-	}
-	c.credential = [sha256.Size]byte(h.Sum(nil))
+	c.credential = key.Sum([]byte(secrets[names[0]]), []byte(secrets[names[1]]))
 	return nil
 }
 

@@ -2,7 +2,6 @@ package vault
 
 import (
 	"context"
-	"crypto/rand"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -13,6 +12,7 @@ import (
 	"github.com/hashicorp/vault/api"
 
 	"github.com/strongroom/strongroom/provider"
+	"github.com/strongroom/strongroom/provider/recall"
 )
 
 // Config is what a [Provider] needs.
@@ -39,9 +39,10 @@ type Provider struct {
 	transports *transports
 	meter      *meter
 	slots      map[string]chan struct{} // by address; guarded by mu
-	seen       seen
-	hashKey    []byte // of this process
-	envToken   string // VAULT_TOKEN, if the operator wants that
+	seen       recall.Seen
+	hashKey    *provider.HashKey
+	memory     *recall.Memory // of what Vault said last
+	envToken   string         // VAULT_TOKEN, if the operator wants that
 	cacheSize  int
 	maxStale   time.Duration
 	shareJWT   bool
@@ -82,7 +83,7 @@ func New(ctx context.Context, c Config) (*Provider, error) {
 	}
 	p := &Provider{
 		log: c.Log, versionKey: c.VersionKey,
-		hashKey: newHashKey(), cacheSize: c.Flags.CacheSize, maxStale: c.Flags.MaxStaleIfError,
+		hashKey: provider.NewHashKey(), memory: recall.NewMemory(maxLast), cacheSize: c.Flags.CacheSize, maxStale: c.Flags.MaxStaleIfError,
 		slots: map[string]chan struct{}{}, jobs: jobs{ctx: context.WithoutCancel(ctx), log: c.Log}, ownTokens: ownTokens{request: c.RequestToken},
 		sessions: map[identity]*session{}, volumes: map[provider.VolumeID]*volume{}, apart: map[place]bool{},
 	}
@@ -136,13 +137,6 @@ func libraryConfig() (*api.Config, error) {
 		return nil, err
 	}
 	return c, nil
-}
-
-// newHashKey makes the key of hashes that are compared within this process only.
-func newHashKey() []byte {
-	key := make([]byte, 32)
-	_, _ = rand.Read(key) // never fails
-	return key
 }
 
 func (p *Provider) warnOfEnvironment(getenv func(string) string) {

@@ -9,6 +9,7 @@ import (
 
 	"github.com/strongroom/strongroom/internal/vaultclass"
 	"github.com/strongroom/strongroom/provider"
+	"github.com/strongroom/strongroom/provider/recall"
 )
 
 // FuzzReply has whatever a server answers go where replies go: nothing panics, and what
@@ -25,7 +26,7 @@ func FuzzReply(f *testing.F) {
 	}
 	p := &Provider{
 		log: slog.New(slog.DiscardHandler), volumes: map[provider.VolumeID]*volume{}, sessions: map[identity]*session{},
-		hashKey: newHashKey(), maxStale: time.Hour, cacheSize: 1, jobs: jobs{closed: true, log: slog.New(slog.DiscardHandler)},
+		hashKey: provider.NewHashKey(), memory: recall.NewMemory(maxLast), maxStale: time.Hour, cacheSize: 1, jobs: jobs{closed: true, log: slog.New(slog.DiscardHandler)},
 	}
 	f.Fuzz(func(t *testing.T, body string) {
 		r, err := parseReply([]byte(body))
@@ -45,7 +46,8 @@ func FuzzReply(f *testing.F) {
 func handle(t *testing.T, p *Provider, r *reply) {
 	get := vaultclass.Object{Name: "a", Path: "a", Key: "k", Encoding: "base64", Read: vaultclass.Read{Method: "GET", Path: "/v1/a"}}
 	put := vaultclass.Object{Name: "b", Path: "b", Read: vaultclass.Read{Method: "PUT", Path: "/v1/b"}}
-	s := &session{p: p, first: map[vaultclass.Read]first{}, volumes: map[provider.VolumeID]struct{}{}}
+	s := &session{p: p, last: recall.NewShelf[vaultclass.Read, *reply](p.memory), first: map[vaultclass.Read]first{}, volumes: map[provider.VolumeID]struct{}{}}
+	defer s.last.Close()
 	m := &mount{
 		caller: &caller{}, session: s,
 		class:  &vaultclass.Class{Objects: []vaultclass.Object{get, put}, StaleIfError: time.Minute},

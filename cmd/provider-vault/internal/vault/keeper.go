@@ -3,7 +3,6 @@ package vault
 import (
 	"context"
 	"log/slog"
-	"maps"
 	"net/http"
 	"runtime/debug"
 	"sync"
@@ -12,6 +11,7 @@ import (
 	"github.com/strongroom/strongroom/internal/vaultclass"
 	"github.com/strongroom/strongroom/provider"
 	"github.com/strongroom/strongroom/provider/coalesce"
+	"github.com/strongroom/strongroom/provider/recall"
 )
 
 const (
@@ -20,6 +20,8 @@ const (
 	linger = time.Minute
 	// sweepEvery is how often what is of no use any more is looked for.
 	sweepEvery = 15 * time.Second
+	// maxApart bounds what is remembered of places.
+	maxApart = 4096
 	// jobTimeout bounds a request that nobody waits for.
 	jobTimeout = 20 * time.Second
 )
@@ -70,7 +72,8 @@ func (p *Provider) session(id identity, c *caller) (*session, error) {
 	s := &session{
 		p: p, identity: id, conn: conn, volumes: map[provider.VolumeID]struct{}{},
 		logins: coalesce.Calls[struct{}, *token]{Log: p.log},
-		reads:  coalesce.Calls[vaultclass.Read, *reply]{Keep: sharing, Log: p.log},
+		reads:  coalesce.Calls[vaultclass.Read, *reply]{Keep: coalesce.Window, Log: p.log},
+		last:   recall.NewShelf[vaultclass.Read, *reply](p.memory),
 		first:  map[vaultclass.Read]first{},
 	}
 	if p.envToken != "" {
@@ -124,6 +127,7 @@ func (s *session) logOut() {
 // endSession needs p.mu.
 func (p *Provider) endSession(s *session) {
 	delete(p.sessions, s.identity)
+	s.last.Close()
 	s.logOut()
 }
 
@@ -133,7 +137,7 @@ func (p *Provider) keepApart(c *caller, t *token) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	id := c.identity
-	if len(p.apart) >= maxSeen { // they will be found out again
+	if len(p.apart) >= maxApart { // they will be found out again
 		clear(p.apart)
 	}
 	p.apart[id.place()] = true
@@ -387,12 +391,12 @@ func (p *Provider) sweep(context.Context) {
 		p.sweepVolume(v, now)
 	}
 	for _, s := range p.sessions {
-		maps.DeleteFunc(s.last, func(_ vaultclass.Read, l lastReply) bool { return now.After(l.until) })
+		left := s.last.Sweep(now)
 		if s.users > 0 || len(s.volumes) > 0 || now.Sub(s.used) < linger {
 			continue
 		}
 		s.logOut()
-		if len(s.last) == 0 {
+		if left == 0 {
 			p.endSession(s)
 		}
 	}

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/strongroom/strongroom/provider"
+	"github.com/strongroom/strongroom/provider/coalesce"
 )
 
 // keepMounted asks again whenever the response wants that, for a while, and checks
@@ -146,7 +147,7 @@ func TestFreshness(t *testing.T) {
 				got := r.must(t, ask(podOf("web", fmt.Sprint(i, "-", j)), oneKV))["value"]
 				if got != fmt.Sprint("v", i) {
 					old++
-					if time.Since(written) > sharing {
+					if time.Since(written) > coalesce.Window {
 						t.Errorf("%s, %v after it was replaced", got, time.Since(written))
 					}
 				}

@@ -283,12 +283,12 @@ func TestManyPlaces(t *testing.T) {
 		m, r := bubble(t)
 		m.methods["odd"] = vaultclass.JWT
 		r.mu.Lock()
-		for i := range maxSeen {
+		for i := range maxApart {
 			r.apart[place{mount: fmt.Sprint(i)}] = true
 		}
 		r.mu.Unlock()
 		r.must(t, ask(webPod, oneKV, "vaultAuthMountPath", "odd"))
-		if n := len(r.apart); n > maxSeen {
+		if n := len(r.apart); n > maxApart {
 			t.Errorf("%d places are remembered", n)
 		}
 	})

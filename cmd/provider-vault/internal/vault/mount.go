@@ -16,6 +16,7 @@ import (
 
 	"github.com/strongroom/strongroom/internal/vaultclass"
 	"github.com/strongroom/strongroom/provider"
+	"github.com/strongroom/strongroom/provider/coalesce"
 )
 
 const (
@@ -56,10 +57,7 @@ func (p *Provider) Mount(ctx context.Context, req *provider.Request) (*provider.
 	if err != nil {
 		return nil, provider.At(provider.LoggingIn, err)
 	}
-	m := &mount{caller: c, class: class, gate: make(chan struct{}, 1), began: time.Now(), notBefore: time.Now().Add(-sharing)}
-	if req.NotBefore.After(m.notBefore) {
-		m.notBefore = req.NotBefore
-	}
+	m := &mount{caller: c, class: class, gate: make(chan struct{}, 1), began: time.Now(), notBefore: coalesce.NotBefore(req.NotBefore)}
 	m.forced = req.NotBefore
 	p.mu.Lock()
 	p.openVolume(m, req)
@@ -204,15 +202,11 @@ func (p *Provider) readOne(ctx context.Context, m *mount, r vaultclass.Read) (*r
 	return got, nil
 }
 
-// newerFor is when a read must have begun that the volume can have: a refresh wants
-// one that the volume does not know yet.
+// newerFor is when a read must have begun that the volume can have.
 func (p *Provider) newerFor(m *mount, r vaultclass.Read) time.Time {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if known, ok := m.volume.known[r]; ok && !known.Before(m.notBefore) {
-		return known.Add(1)
-	}
-	return m.notBefore
+	return m.volume.known.NotBefore(r, m.notBefore)
 }
 
 func (p *Provider) holdsAll(m *mount) bool {
@@ -323,7 +317,7 @@ func (m *mount) nameObjects(err error) error {
 
 func (p *Provider) logOnce(ctx context.Context, req *provider.Request, warnings []string) {
 	for _, w := range warnings {
-		if p.seen.first(req.Pod.Namespace + "/" + req.Class + "/" + w) {
+		if p.seen.First(req.Pod.Namespace + "/" + req.Class + "/" + w) {
 			p.log.LogAttrs(ctx, slog.LevelWarn, w,
 				slog.String("namespace", req.Pod.Namespace), slog.String("class", req.Class))
 		}

@@ -2,7 +2,6 @@ package vault
 
 import (
 	"bytes"
-	"crypto/hmac"
 	"crypto/sha256"
 	"encoding/base64"
 	"encoding/hex"
@@ -118,9 +117,7 @@ func (p *Provider) renderOne(m *mount, o *vaultclass.Object, r *reply) (rendered
 	if err != nil {
 		return rendered{}, provider.Errorf(provider.Internal, "the reply cannot be written as JSON")
 	}
-	h := hmac.New(sha256.New, p.hashKey)
-	h.Write(data)
-	seen := p.firstSeen(m, o.Read, r, [sha256.Size]byte(h.Sum(nil)))
+	seen := p.firstSeen(m, o.Read, r, p.hashKey.Sum(data))
 	seen.Data = r.secret.Data
 	content, err = whole(&seen)
 	return rendered{content, data}, err

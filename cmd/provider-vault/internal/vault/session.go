@@ -10,11 +10,10 @@ import (
 	"github.com/strongroom/strongroom/internal/vaultclass"
 	"github.com/strongroom/strongroom/provider"
 	"github.com/strongroom/strongroom/provider/coalesce"
+	"github.com/strongroom/strongroom/provider/recall"
 )
 
 const (
-	// sharing is how old a read may be when a volume gets it that began later.
-	sharing = 10 * time.Second
 	// A session in which Vault denied this many logins within denialWindow is not
 	// tried again before that is over.
 	maxDenials   = 3
@@ -48,7 +47,7 @@ type session struct {
 		wait  time.Duration
 	}
 
-	last  map[vaultclass.Read]lastReply // for staleIfError
+	last  *recall.Shelf[vaultclass.Read, *reply] // for staleIfError
 	first map[vaultclass.Read]first
 }
 
@@ -186,7 +185,7 @@ func (s *session) noteDenial(err error) {
 	if len(s.denials) > maxDenials {
 		s.denials = s.denials[1:]
 	}
-	s.last = nil // whoever is refused gets nothing from memory
+	s.last.Clear() // whoever is refused gets nothing from memory
 }
 
 // denied returns the last refusal if there were several in a row, just now: then it

@@ -14,6 +14,7 @@ import (
 
 	"github.com/strongroom/strongroom/internal/vaultclass"
 	"github.com/strongroom/strongroom/provider"
+	"github.com/strongroom/strongroom/provider/coalesce"
 )
 
 // A volume that is not asked for any more, of which nobody says when it is gone, is
@@ -31,7 +32,7 @@ type volume struct {
 	held    map[heldKey]*held
 	old     heldSet // replaced, and perhaps still in use
 	first   map[vaultclass.Read]first
-	known   map[vaultclass.Read]time.Time // when the reads of its content began
+	known   coalesce.Known[vaultclass.Read] // when the reads of its content began
 	tells   bool
 	mounted bool // a mount has succeeded
 	gone    bool
@@ -361,7 +362,7 @@ func stopTimer(t *time.Timer) {
 }
 
 func (p *Provider) warnOnce(ctx context.Context, s *session, text string, err error) {
-	if p.seen.first(s.identity.namespace + "/" + s.identity.role + "/" + text) {
+	if p.seen.First(s.identity.namespace + "/" + s.identity.role + "/" + text) {
 		p.log.LogAttrs(ctx, slog.LevelWarn, text, slog.String("role", s.identity.role),
 			slog.String("namespace", s.identity.namespace), slog.String("err", fmt.Sprint(err)))
 	}
@@ -386,7 +387,7 @@ func (p *Provider) openVolume(m *mount, req *provider.Request) {
 // settle notes that a mount has succeeded with these reads. What the volume held for
 // others is put aside. It needs p.mu.
 func (v *volume) settle(s *session, reads map[vaultclass.Read]*reply) {
-	v.mounted, v.known = true, map[vaultclass.Read]time.Time{}
+	v.mounted, v.known = true, coalesce.Known[vaultclass.Read]{}
 	for read, r := range reads {
 		v.known[read] = r.began
 	}

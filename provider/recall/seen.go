@@ -1,18 +1,18 @@
-package vault
+package recall
 
 import "sync"
 
 // maxSeen bounds what is remembered; a text may be logged again after that.
 const maxSeen = 4096
 
-// seen remembers texts, so that what stays the same is logged once.
-type seen struct {
+// Seen remembers texts, so that what stays the same is logged once.
+type Seen struct {
 	mu    sync.Mutex
 	texts map[string]struct{}
 }
 
-// first says whether text is new.
-func (s *seen) first(text string) bool {
+// First says whether a text is new.
+func (s *Seen) First(text string) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if _, ok := s.texts[text]; ok {
