@@ -49,7 +49,8 @@ func newGround(t *testing.T) *ground {
 		Tenants: []cloud.Tenant{{ID: tenant, Domains: []string{domain}, Applications: []cloud.Application{
 			{ClientID: principal, Secrets: []string{password}},
 			{ClientID: workload, Federated: []cloud.Federation{{Issuer: issuer, Subject: "system:serviceaccount:shop:web"}}},
-			{ClientID: machine}, {ClientID: assigned},
+			{ClientID: machine},
+			{ClientID: assigned},
 		}}},
 		Issuers: []cloud.Issuer{{URL: issuer, JWKS: jwks}},
 		Vaults:  []cloud.Vault{{Name: "shop", Tenant: tenant, Access: map[string]cloud.Access{principal: all, workload: all, machine: all, assigned: all}}},
