@@ -7,7 +7,6 @@ ARCH ?= $(shell go env GOARCH)
 TAG ?= dev
 FUZZTIME ?= 30s
 BIN := bin/linux
-IMAGES := driver provider-vault fakeprovider
 TOOLS := $(CURDIR)/bin/tools
 LINT := $(TOOLS)/golangci-lint
 # Modules that people write code in; those that only build other projects are not among them.
@@ -30,7 +29,7 @@ help: ## explain the targets
 .PHONY: build
 build: ## build the static binaries into bin/linux
 	@mkdir -p $(BIN)
-	CGO_ENABLED=0 GOOS=linux GOARCH=$(ARCH) go build -trimpath -ldflags '-s -w' -o $(BIN)/ ./cmd/driver ./cmd/provider-vault ./provider/providertest/fakeprovider
+	CGO_ENABLED=0 GOOS=linux GOARCH=$(ARCH) go build -trimpath -ldflags '-s -w' -o $(BIN)/ ./cmd/driver ./cmd/provider-vault ./cmd/provider-azure ./provider/providertest/fakeprovider
 
 .PHONY: images
 images: build $(TOOLS)/.built ## write an image of each binary as bin/images/NAME.tar
@@ -38,6 +37,7 @@ images: build $(TOOLS)/.built ## write an image of each binary as bin/images/NAM
 	@mkdir -p bin/images
 	$(TOOLS)/image --arch $(ARCH) --binary $(BIN)/driver --entrypoint /secrets-store-csi --tag strongroom/driver:$(TAG) --user 0 --out bin/images/driver.tar
 	$(TOOLS)/image --arch $(ARCH) --binary $(BIN)/provider-vault --entrypoint /provider-vault --tag strongroom/provider-vault:$(TAG) --user 0 --out bin/images/provider-vault.tar
+	$(TOOLS)/image --arch $(ARCH) --binary $(BIN)/provider-azure --entrypoint /provider-azure --tag strongroom/provider-azure:$(TAG) --user 0 --out bin/images/provider-azure.tar
 	$(TOOLS)/image --arch $(ARCH) --binary $(BIN)/fakeprovider --entrypoint /fakeprovider --tag strongroom/fakeprovider:$(TAG) --user 0 --out bin/images/fakeprovider.tar
 
 .PHONY: generate
@@ -103,7 +103,7 @@ tidy-check:
 	@for m in $(MODULES); do (cd $$m && go mod tidy -diff) || exit 1; done
 
 .PHONY: e2e
-e2e: $(TOOLS)/.built ## the bats suite on a real node and a real Vault
+e2e: $(TOOLS)/.built ## the bats suite on a real node, a real Vault and an Azure of tests
 	@test/step 'images' $(MAKE) --no-print-directory images
 	@test/step 'bats on a real node' test/e2e.sh
 

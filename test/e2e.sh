@@ -1,6 +1,6 @@
 #!/bin/bash
-# Runs the bats suite on two real nodes and a real Vault, and adds the counts to
-# bin/results. KEEP=1 leaves both running. Arguments go to bats; the default is all.
+# Runs the bats suite on two real nodes, a real Vault and an Azure of tests, and adds the
+# counts to bin/results. KEEP=1 leaves all running. Arguments go to bats; the default is all.
 # ADMISSION names further admission plugins that the API server runs, with commas
 # between. OwnerReferencesPermissionEnforcement is worth a run of its own; it is not the
 # default, because Secrets cannot be handed over to the driver where it is on.
@@ -12,7 +12,7 @@ test/packages bats openssl || exit 1
 finish() {
 	code=$?
 	if [ -n "$KEEP" ]; then
-		echo "left running: export STRONGROOM_RUN=$STRONGROOM_RUN KUBECONFIG=$KUBECONFIG; . $STRONGROOM_RUN/vault/env"
+		echo "left running: export STRONGROOM_RUN=$STRONGROOM_RUN KUBECONFIG=$KUBECONFIG; . $STRONGROOM_RUN/vault/env; . $STRONGROOM_RUN/azure/env"
 		return
 	fi
 	trap '' INT TERM
@@ -26,6 +26,7 @@ trap 'exit 143' TERM
 begin=$(date +%s)
 export ADMISSION=${ADMISSION:-}
 ground_up 10.198.0.0/16 --nodes 2 ${ADMISSION:+--enable-admission-plugins "$ADMISSION"} || exit 1
+ground_azure || exit 1
 ground_images || exit 1
 ground_load bin/images/*.tar bin/ground/images/*.tar || exit 1
 ground_install manifests/overlays/test || exit 1
@@ -42,7 +43,7 @@ failed=$(grep -cE '^not ok [0-9]' bin/bats.tap)
 echo "bats: $((passed - skipped)) passed, $failed failed, $skipped skipped" | tee -a bin/results
 if [ "$failed" != 0 ]; then
 	echo '--- driver and provider logs ---'
-	for app in app=secrets-store-csi-driver app.kubernetes.io/name=vault-csi-provider; do
+	for app in app=secrets-store-csi-driver app.kubernetes.io/name=vault-csi-provider app=csi-secrets-store-provider-azure; do
 		kubectl -n kube-system logs -l $app --tail=40 --prefix
 	done
 fi
