@@ -84,6 +84,36 @@ func NewChain(t Template) (Chain, error) {
 	return Chain{Key: key, Certificates: append([]*x509.Certificate{certificate}, above...)}, nil
 }
 
+// NewCrossSigned makes a chain whose intermediate has been signed by two roots: leaf,
+// intermediate by the one, by the other, the one root, the other.
+func NewCrossSigned(name, kind string) (Chain, error) {
+	key, err := NewKey(kind)
+	if err != nil {
+		return Chain{}, err
+	}
+	between, err := NewKey("ec-p256")
+	if err != nil {
+		return Chain{}, err
+	}
+	var middle, roots []*x509.Certificate
+	for i := range 2 {
+		root, failed := NewCA(fmt.Sprintf("Root %d of %s", i+1, name))
+		if failed != nil {
+			return Chain{}, failed
+		}
+		certificate, failed := sign(authority("Intermediate of "+name), root.certificate, between.Public(), root.key)
+		if failed != nil {
+			return Chain{}, fmt.Errorf("sign the intermediate of %s: %w", name, failed)
+		}
+		middle, roots = append(middle, certificate), append(roots, root.certificate)
+	}
+	certificate, err := sign(leaf(name), middle[0], key.Public(), between)
+	if err != nil {
+		return Chain{}, fmt.Errorf("sign %s: %w", name, err)
+	}
+	return Chain{Key: key, Certificates: append(append([]*x509.Certificate{certificate}, middle...), roots...)}, nil
+}
+
 func (t Template) keyID(public crypto.PublicKey) ([]byte, error) {
 	if t.NoSubjectKeyID {
 		return nil, nil

@@ -44,9 +44,9 @@ func (c Chain) PFX(e Encryption, password string) ([]byte, error) {
 	return encoder.Encode(c.Key, c.Certificates[0], c.Certificates[1:], password)
 }
 
-// OpenSSLPFX is the chain as a PKCS#12 file by the program openssl. With a key, the
-// leaf must be the first certificate.
-func (c Chain) OpenSSLPFX(ctx context.Context, e Encryption, password string) ([]byte, error) {
+// OpenSSLPFX is the chain as a PKCS#12 file by the program openssl, which may be given
+// more arguments. With a key, the leaf must be the first certificate.
+func (c Chain) OpenSSLPFX(ctx context.Context, e Encryption, password string, more ...string) ([]byte, error) {
 	ciphers, ok := map[Encryption][]string{
 		TripleDES: {"-keypbe", "PBE-SHA1-3DES", "-certpbe", "PBE-SHA1-3DES", "-macalg", "sha1"},
 		RC2:       {"-legacy", "-keypbe", "PBE-SHA1-3DES", "-certpbe", "PBE-SHA1-RC2-40", "-macalg", "sha1"},
@@ -73,6 +73,10 @@ func (c Chain) OpenSSLPFX(ctx context.Context, e Encryption, password string) ([
 	if c.Key == nil {
 		args = append(args, "-nokeys")
 	}
+	if len(c.Certificates) == 0 {
+		args = append(args, "-nocerts")
+	}
+	args = append(args, more...)
 	command := exec.CommandContext(ctx, "openssl", args...)
 	var stderr bytes.Buffer
 	command.Stderr = &stderr
