@@ -12,17 +12,10 @@ import (
 	"software.sslmate.com/src/go-pkcs12"
 )
 
-// Types of PEM blocks.
-const (
-	typeKey    = "PRIVATE KEY"
-	typeCert   = "CERTIFICATE"
-	typePublic = "PUBLIC KEY"
-)
-
-// Bundle is what a certificate's secret holds: keys, in PKCS#8, and certificates.
+// Bundle is what a certificate's secret holds: keys, in PKCS#8, and certificates, in DER.
 type Bundle struct {
 	Keys  [][]byte
-	Certs []*x509.Certificate
+	Certs [][]byte
 }
 
 // FromPKCS12 reads the base64 text of a PKCS#12 file without a password, as Key Vault
@@ -30,51 +23,65 @@ type Bundle struct {
 // (azure-contract 5.6)
 func FromPKCS12(text string) (*Bundle, error) {
 	data, err := base64.StdEncoding.DecodeString(strings.TrimSpace(text))
-	if err != nil {
+	if err != nil { // which may show a character of the value
 		return nil, errors.New("the value of content type application/x-pkcs12 is not base64")
 	}
-	//nolint:staticcheck // the only call that reads files of any shape; keys are encoded anew below
-	blocks, err := pkcs12.ToPEM(data, "")
+	f, parts, err := open(data)
 	if err != nil {
-		return fromChain(data, err)
+		return nil, errDamaged
 	}
-	b := &Bundle{}
+	if rounds(f, parts) > maxRounds {
+		return nil, fmt.Errorf("the PKCS#12 file asks for more than %d rounds of hashing: write it anew with fewer iterations", maxRounds)
+	}
+	//nolint:staticcheck // the only call that reads several keys, or none; keys are encoded anew below
+	blocks, err := pkcs12.ToPEM(data, "")
+	if err == nil {
+		return fromBlocks(blocks)
+	}
+	if errors.Is(err, pkcs12.ErrIncorrectPassword) {
+		return nil, errors.New("the PKCS#12 file has a password: store it without one")
+	}
+	if key, leaf, others, failed := pkcs12.DecodeChain(data, ""); failed == nil { // any attributes, any key, one part or two
+		b := &Bundle{Certs: raw(leaf, others)}
+		return b, b.encodeKey(key)
+	}
+	if len(parts) == 1 {
+		if b := fromOnePart(f, parts[0]); b != nil {
+			return b, nil
+		}
+	}
+	return nil, cause(err)
+}
+
+func fromBlocks(blocks []*pem.Block) (b *Bundle, err error) {
+	b = &Bundle{}
 	for _, block := range blocks {
 		if block.Type == typeCert {
-			err = b.addCert(block.Bytes)
-		} else {
-			err = b.addKey(block.Bytes)
-		}
-		if err != nil {
+			b.Certs = append(b.Certs, block.Bytes)
+		} else if err = b.addKey(block.Bytes); err != nil {
 			return nil, err
 		}
 	}
 	return b, nil
 }
 
-// fromChain reads files that have everything in one part.
-func fromChain(data []byte, first error) (*Bundle, error) {
-	key, leaf, others, err := pkcs12.DecodeChain(data, "")
-	if err != nil {
-		if certs, err := pkcs12.DecodeTrustStore(data, ""); err == nil {
-			return &Bundle{Certs: certs}, nil
-		}
-		return nil, fmt.Errorf("the PKCS#12 file cannot be read: %w", first)
+func raw(leaf *x509.Certificate, others []*x509.Certificate) [][]byte {
+	ders := [][]byte{leaf.Raw}
+	for _, c := range others {
+		ders = append(ders, c.Raw)
 	}
-	der, err := x509.MarshalPKCS8PrivateKey(key)
-	if err != nil {
-		return nil, fmt.Errorf("the key in the PKCS#12 file cannot be written: %w", err)
-	}
-	return &Bundle{Keys: [][]byte{der}, Certs: append([]*x509.Certificate{leaf}, others...)}, nil
+	return ders
 }
 
-func (b *Bundle) addCert(der []byte) error {
-	c, err := x509.ParseCertificate(der)
-	if err != nil {
-		return fmt.Errorf("a certificate in the PKCS#12 file cannot be read: %w", err)
+var errDamaged = errors.New("the PKCS#12 file cannot be read: it is damaged, or is not one")
+
+// cause says why a file cannot be read. What the decoder says of its structure is left
+// out, as it shows numbers that were read from it.
+func cause(err error) error {
+	if missing, ok := errors.AsType[pkcs12.NotImplementedError](err); ok {
+		return fmt.Errorf("the PKCS#12 file cannot be read: %w", missing)
 	}
-	b.Certs = append(b.Certs, c)
-	return nil
+	return errDamaged
 }
 
 // addKey takes a key in any of the forms that files have. (azure-contract 5.9)
@@ -83,7 +90,12 @@ func (b *Bundle) addKey(der []byte) error {
 	if err != nil {
 		return err
 	}
-	if der, err = x509.MarshalPKCS8PrivateKey(key); err != nil {
+	return b.encodeKey(key)
+}
+
+func (b *Bundle) encodeKey(key any) error {
+	der, err := x509.MarshalPKCS8PrivateKey(key)
+	if err != nil {
 		return errors.New("a key in the PKCS#12 file cannot be written as PKCS#8")
 	}
 	b.Keys = append(b.Keys, der)
@@ -110,24 +122,7 @@ func (b *Bundle) PEM() []byte {
 		_ = pem.Encode(&out, &pem.Block{Type: typeKey, Bytes: key}) // a buffer takes everything
 	}
 	for _, c := range b.Certs {
-		_ = pem.Encode(&out, &pem.Block{Type: typeCert, Bytes: c.Raw})
+		_ = pem.Encode(&out, &pem.Block{Type: typeCert, Bytes: c})
 	}
 	return out.Bytes()
-}
-
-// Split returns the certificates of a PEM text, and everything else in it.
-// (azure-contract 5.12)
-func Split(text []byte) (certs, others []byte) {
-	for {
-		var block *pem.Block
-		if block, text = pem.Decode(text); block == nil {
-			return certs, others
-		}
-		encoded := pem.EncodeToMemory(block)
-		if block.Type == typeCert {
-			certs = append(certs, encoded...)
-		} else {
-			others = append(others, encoded...)
-		}
-	}
 }

@@ -16,13 +16,16 @@ func Certificate(der []byte) []byte {
 	return pem.EncodeToMemory(&pem.Block{Type: typeCert, Bytes: der})
 }
 
+// maxModulus is in bits; Key Vault's keys have 4,096 at most.
+const maxModulus = 16384
+
 // RSA is the PEM text of a public key. (azure-contract 5.15)
 func RSA(n, e []byte) ([]byte, error) {
-	exponent := new(big.Int).SetBytes(e)
-	if len(n) == 0 || !exponent.IsInt64() || exponent.Int64() < 2 || exponent.Int64() > 1<<31-1 {
-		return nil, errors.New("the RSA key has no modulus, or an exponent that is not usual")
+	modulus, exponent := new(big.Int).SetBytes(n), new(big.Int).SetBytes(e)
+	if modulus.Sign() == 0 || modulus.BitLen() > maxModulus || !exponent.IsInt64() || exponent.Int64() < 2 || exponent.Int64() > 1<<31-1 {
+		return nil, errors.New("the RSA key has no modulus, or a modulus or an exponent that is not usual")
 	}
-	return public(&rsa.PublicKey{N: new(big.Int).SetBytes(n), E: int(exponent.Int64())})
+	return public(&rsa.PublicKey{N: modulus, E: int(exponent.Int64())})
 }
 
 // EC is the PEM text of a public key on the curve of a JSON web key.
