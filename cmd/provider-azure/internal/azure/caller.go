@@ -1,7 +1,6 @@
 package azure
 
 import (
-	"crypto/hmac"
 	"crypto/sha256"
 	"strings"
 
@@ -73,7 +72,7 @@ func (p *Provider) admit(req *provider.Request, class *azureclass.Class) (*calle
 }
 
 // takeSecret takes what a service principal logs in with. (azure-contract 7.4)
-func (c *caller) takeSecret(key []byte, secrets map[string]provider.Secret) error {
+func (c *caller) takeSecret(key *provider.HashKey, secrets map[string]provider.Secret) error {
 	if len(secrets) == 0 {
 		return provider.Errorf(provider.Invalid, "%s: nodePublishSecretRef secret is not set: let the pod's volume name a Secret with %s and %s, "+
 			"or set clientID in the class for workload identity", c.mode, secretClientID, secretClientSecret)
@@ -94,9 +93,7 @@ func (c *caller) takeSecret(key []byte, secrets map[string]provider.Secret) erro
 		return provider.Errorf(provider.Invalid, "%s: could not find %s in the Secret that nodePublishSecretRef names", c.mode, secretClientSecret)
 	}
 	c.clientID = id
-	h := hmac.New(sha256.New, key)
-	h.Write([]byte(string(c.clientSecret)))
-	c.secret = [sha256.Size]byte(h.Sum(nil))
+	c.secret = key.Sum([]byte(string(c.clientSecret)))
 	return nil
 }
 
@@ -114,4 +111,22 @@ func (c *caller) takeToken(req *provider.Request, audience string) error {
 	}
 	c.token, c.accountUID = token, uid
 	return nil
+}
+
+// String says as whom Azure is asked.
+func (c *caller) String() string {
+	if c.clientID == "" {
+		return string(c.mode)
+	}
+	return string(c.mode) + " with client id " + c.clientID
+}
+
+// hide takes out of a text what must not be in an error.
+func (c *caller) hide(text string) string {
+	for _, secret := range []string{string(c.clientSecret), string(c.token.Value)} {
+		if secret != "" {
+			text = strings.ReplaceAll(text, secret, "[hidden]")
+		}
+	}
+	return text
 }

@@ -3,7 +3,6 @@ package azure
 import (
 	"context"
 	"errors"
-	"net/http"
 	"sync"
 	"time"
 
@@ -16,53 +15,85 @@ import (
 	"github.com/strongroom/strongroom/provider/coalesce"
 )
 
-// early is how long before its end a token is replaced.
-const early = 5 * time.Minute
+const (
+	// early is how long before its end a token is replaced.
+	early = 5 * time.Minute
+	// A token that Key Vault refuses is replaced if it is older than firstRenewal.
+	firstRenewal = time.Minute
+	// After a refusal nobody asks again with the same proof for the time of refusalHolds.
+	refusalHolds = 10 * time.Second
+	// maxProofs is how many pods' tokens are tried for one access token.
+	maxProofs = 3
+)
 
 // credential hands out the access tokens of one identity. The SDK's own credentials
 // hold a lock while they ask for a token, whatever becomes of the caller; here every
 // caller keeps its own deadline.
 type credential struct {
-	inner azcore.TokenCredential
+	make  func() (azcore.TokenCredential, error)
 	mode  azureclass.Mode
 	meter *meter
 	calls coalesce.Calls[string, azcore.AccessToken]
+	last  *trouble
 
-	mu   sync.Mutex
-	kept map[string]azcore.AccessToken // by scope
-	// assertions are the tokens of the identity's live pods, which Azure trusts.
-	assertions map[provider.VolumeID]provider.Token
+	mu    sync.Mutex
+	inner azcore.TokenCredential // it has a cache of its own
+	kept  map[string]kept        // by scope
+	// proofs are the tokens of the identity's live pods, which Azure trusts.
+	proofs   map[provider.VolumeID]provider.Token
+	refusals map[provider.Secret]refusal
+}
+
+type kept struct {
+	azcore.AccessToken
+
+	since time.Time
+}
+
+// refusal is what Azure said to a proof; the proof of a client secret is "".
+type refusal struct {
+	err error
+	at  time.Time
 }
 
 var _ azcore.TokenCredential = (*credential)(nil)
 
 // newCredential asks nothing of Azure yet.
 func newCredential(c *caller, options azcore.ClientOptions, m *meter) (*credential, error) {
-	made := &credential{mode: c.mode, meter: m, kept: map[string]azcore.AccessToken{}, assertions: map[provider.VolumeID]provider.Token{}}
-	options.Cloud = c.cloud.config()
-	var err error
-	switch c.mode {
-	case azureclass.ServicePrincipal:
-		made.inner, err = azidentity.NewClientSecretCredential(c.tenant, c.clientID, string(c.clientSecret), &azidentity.ClientSecretCredentialOptions{
-			ClientOptions: options, DisableInstanceDiscovery: c.cloud.custom,
-		})
-	case azureclass.WorkloadIdentity:
-		made.inner, err = azidentity.NewClientAssertionCredential(c.tenant, c.clientID, made.assertion, &azidentity.ClientAssertionCredentialOptions{
-			ClientOptions: options, DisableInstanceDiscovery: c.cloud.custom,
-		})
-	case azureclass.VMIdentity:
-		managed := &azidentity.ManagedIdentityCredentialOptions{ClientOptions: options}
-		if c.clientID != "" {
-			managed.ID = azidentity.ClientID(c.clientID)
-		}
-		made.inner, err = azidentity.NewManagedIdentityCredential(managed)
-	default:
-		err = errors.New("this provider does not know the identity mode yet")
+	made := &credential{
+		mode: c.mode, meter: m, last: &trouble{}, kept: map[string]kept{},
+		proofs: map[provider.VolumeID]provider.Token{}, refusals: map[provider.Secret]refusal{},
 	}
-	if err != nil {
+	options.Cloud = c.cloud.config()
+	options.PerRetryPolicies = append(options.PerRetryPolicies, watcher{by: byLogin, meter: m, seen: made.last.note})
+	made.make = func() (azcore.TokenCredential, error) { return made.open(c, options) }
+	var err error
+	if made.inner, err = made.make(); err != nil {
 		return nil, provider.Errorf(provider.Invalid, "failed to get keyvault client: %s: %w", c.mode, err)
 	}
 	return made, nil
+}
+
+// open makes the SDK's credential.
+func (c *credential) open(who *caller, options azcore.ClientOptions) (azcore.TokenCredential, error) {
+	switch who.mode {
+	case azureclass.ServicePrincipal:
+		return azidentity.NewClientSecretCredential(who.tenant, who.clientID, string(who.clientSecret), &azidentity.ClientSecretCredentialOptions{
+			ClientOptions: options, DisableInstanceDiscovery: who.cloud.custom,
+		})
+	case azureclass.WorkloadIdentity:
+		return azidentity.NewClientAssertionCredential(who.tenant, who.clientID, c.proof, &azidentity.ClientAssertionCredentialOptions{
+			ClientOptions: options, DisableInstanceDiscovery: who.cloud.custom,
+		})
+	case azureclass.VMIdentity:
+		managed := &azidentity.ManagedIdentityCredentialOptions{ClientOptions: options}
+		if who.clientID != "" {
+			managed.ID = azidentity.ClientID(who.clientID)
+		}
+		return azidentity.NewManagedIdentityCredential(managed)
+	default:
+		return nil, errors.New("this provider does not know the identity mode yet")
+	}
 }
 
 // trust notes the token of a pod, which stands for the identity as long as its volume
@@ -70,27 +101,34 @@ func newCredential(c *caller, options azcore.ClientOptions, m *meter) (*credenti
 func (c *credential) trust(v provider.VolumeID, t provider.Token) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.assertions[v] = t
+	c.proofs[v] = t
 }
 
 func (c *credential) distrust(v provider.VolumeID) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	delete(c.assertions, v)
+	delete(c.proofs, v)
 }
 
-// assertion is the token among those of live pods that is good for longest.
-func (c *credential) assertion(context.Context) (string, error) {
+var errNoProof = errors.New("no pod of the service account has a valid token any more: kubelet brings new ones " +
+	"if the CSIDriver object has requiresRepublish")
+
+// proof is the token among those of live pods that is good for longest and was not
+// refused just now.
+func (c *credential) proof(ctx context.Context) (string, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	var best provider.Token
-	for _, t := range c.assertions {
-		if best.Value == "" || t.Expires.After(best.Expires) {
+	for _, t := range c.proofs {
+		if _, refused := c.refusals[t.Value]; !refused && (best.Value == "" || t.Expires.After(best.Expires)) {
 			best = t
 		}
 	}
 	if best.Value == "" || !best.Expires.IsZero() && !time.Now().Before(best.Expires) {
-		return "", errors.New("no pod of the service account has a valid token any more")
+		return "", errNoProof
+	}
+	if tried, ok := ctx.Value(triedKey{}).(*provider.Secret); ok {
+		*tried = best.Value
 	}
 	return string(best.Value), nil
 }
@@ -100,7 +138,7 @@ func (c *credential) assertion(context.Context) (string, error) {
 func (c *credential) GetToken(ctx context.Context, options policy.TokenRequestOptions) (azcore.AccessToken, error) {
 	options.TenantID = ""
 	if len(options.Scopes) != 1 || options.Claims != "" {
-		return c.ask(ctx, options)
+		return c.request(ctx, options)
 	}
 	scope := options.Scopes[0]
 	if t, ok := c.find(scope); ok {
@@ -110,10 +148,11 @@ func (c *credential) GetToken(ctx context.Context, options policy.TokenRequestOp
 		if t, ok := c.find(scope); ok {
 			return t, true, nil
 		}
-		t, err := c.ask(ctx, options)
+		began := time.Now()
+		t, err := c.request(ctx, options)
 		if err == nil {
 			c.mu.Lock()
-			c.kept[scope] = t
+			c.kept[scope] = kept{t, began}
 			c.mu.Unlock()
 		}
 		return t, true, err
@@ -121,11 +160,61 @@ func (c *credential) GetToken(ctx context.Context, options policy.TokenRequestOp
 	return t, err
 }
 
+// triedKey is for the place in a context where proof notes what it has given.
+type triedKey struct{}
+
+// request asks with one proof after another: that one pod's is refused says little
+// about the next one's.
+func (c *credential) request(ctx context.Context, options policy.TokenRequestOptions) (t azcore.AccessToken, err error) {
+	for range maxProofs {
+		if err = c.refused(); err != nil {
+			return t, err
+		}
+		tried := new(provider.Secret)
+		t, err = c.ask(context.WithValue(ctx, triedKey{}, tried), options)
+		if provider.KindOf(err) != provider.Denied {
+			return t, err
+		}
+		c.mu.Lock()
+		c.refusals[*tried] = refusal{err, time.Now()}
+		c.mu.Unlock()
+		if *tried == "" {
+			return t, err
+		}
+	}
+	return t, err
+}
+
+// refused returns what Azure said if there is no proof left that it did not refuse.
+func (c *credential) refused() (err error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for proof, r := range c.refusals {
+		if time.Since(r.at) > refusalHolds {
+			delete(c.refusals, proof)
+		}
+	}
+	if len(c.proofs) == 0 {
+		return c.refusals[""].err
+	}
+	for _, t := range c.proofs {
+		r, ok := c.refusals[t.Value]
+		if !ok {
+			return nil
+		}
+		err = r.err
+	}
+	return err
+}
+
 // ask makes a request. What an error says is read here, once: those who wait get the
 // same one, and it holds a reply that is read only once.
 func (c *credential) ask(ctx context.Context, options policy.TokenRequestOptions) (azcore.AccessToken, error) {
+	c.mu.Lock()
+	inner := c.inner
+	c.mu.Unlock()
 	began := time.Now()
-	t, err := c.inner.GetToken(ctx, options)
+	t, err := inner.GetToken(ctx, options)
 	if err != nil {
 		err = &loginFailure{explained(err)}
 	}
@@ -137,15 +226,28 @@ func (c *credential) find(scope string) (azcore.AccessToken, bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	t, ok := c.kept[scope]
-	margin := min(early, time.Until(t.ExpiresOn)/2)
-	return t, ok && time.Until(t.ExpiresOn) > margin && margin > 0
+	left := time.Until(t.ExpiresOn)
+	return t.AccessToken, ok && left > min(early, t.ExpiresOn.Sub(t.since)/2)
 }
 
-// newTransport is one for all: what Azure's certificates are checked against is the
-// same for every class.
-func newTransport() *http.Client {
-	t := http.DefaultTransport.(*http.Transport).Clone() //nolint:forcetypeassert // nothing replaces it
-	t.MaxIdleConnsPerHost = 16
-	t.MaxResponseHeaderBytes = 64 << 10
-	return &http.Client{Transport: t, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
+// renew drops tokens that Key Vault has just refused, unless they are new; false if
+// there is none to drop.
+func (c *credential) renew() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	old := false
+	for scope, t := range c.kept {
+		if time.Since(t.since) > firstRenewal {
+			delete(c.kept, scope)
+			old = true
+		}
+	}
+	if !old {
+		return false
+	}
+	fresh, err := c.make() // the SDK's would give the same token again
+	if err == nil {
+		c.inner = fresh
+	}
+	return err == nil
 }

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"strconv"
 	"strings"
@@ -21,38 +22,108 @@ import (
 // maxErrorText bounds what of Azure's own text gets into an error.
 const maxErrorText = 600
 
-// explain says what an error of the SDK means, in Azure's own words where there are any.
-func explain(err error) (kind provider.Kind, wait time.Duration, text string) {
-	var own *provider.Error
-	var refused *azcore.ResponseError
-	var login *azidentity.AuthenticationFailedError
-	switch {
-	case errors.As(err, &own):
-		return own.Kind, own.RetryAfter, err.Error()
-	case errors.As(err, &login):
-		return explainLogin(login)
-	case errors.As(err, &refused):
-		kind = kindOf(refused.StatusCode)
-		text = fmt.Sprintf("Key Vault answered %d %s", refused.StatusCode, said(refused.RawResponse, refused.ErrorCode))
-		if cure := cureFor(text); cure != "" {
-			text += ": " + cure
-		}
-		return kind, retryAfter(refused.RawResponse), text
-	case errors.Is(err, context.DeadlineExceeded):
-		return provider.Timeout, 0, "no time was left: " + oneLine(err.Error())
-	case errors.Is(err, errIncomplete):
-		return provider.Invalid, 0, err.Error()
-	}
-	return provider.Unavailable, 0, oneLine(err.Error())
+// diagnosis is what an error of the SDK means.
+type diagnosis struct {
+	kind provider.Kind
+	wait time.Duration
+	text string
+	// outage says that nothing is wrong but that Azure does not answer, or not now.
+	outage bool
+	// unauthorized says that Key Vault did not take the access token.
+	unauthorized bool
 }
 
-// explained is an error with all that there is to say about it.
+// explain says what an error of the SDK means, in Azure's own words where there are any.
+func explain(err error) diagnosis {
+	switch {
+	case errors.Is(err, context.DeadlineExceeded):
+		return diagnosis{kind: provider.Timeout, text: "no time was left: " + oneLine(err.Error()), outage: true}
+	case errors.Is(err, errIncomplete), errors.Is(err, errTooLong):
+		return diagnosis{kind: provider.Invalid, text: oneLine(err.Error())}
+	}
+	if login, ok := errors.AsType[*azidentity.AuthenticationFailedError](err); ok {
+		return explainLogin(login)
+	}
+	if refused, ok := errors.AsType[*azcore.ResponseError](err); ok {
+		return explainAnswer(refused.RawResponse, refused.StatusCode, refused.ErrorCode)
+	}
+	text := oneLine(err.Error())
+	_, network := errors.AsType[net.Error](err)
+	return diagnosis{kind: provider.Unavailable, text: withCure(text), outage: network && !isTrust(text)}
+}
+
+// explainAnswer is for what Key Vault says.
+func explainAnswer(resp *http.Response, status int, code string) diagnosis {
+	d := diagnosis{kind: kindOf(status), wait: retryAfter(resp)}
+	d.text = withCure(fmt.Sprintf("Key Vault answered %d %s", status, said(resp, code)))
+	d.outage = d.kind == provider.Throttled || d.kind == provider.Unavailable
+	d.unauthorized = status == http.StatusUnauthorized
+	return d
+}
+
+// isTrust says whether an error is about a certificate; those do not pass by waiting.
+func isTrust(text string) bool {
+	return strings.Contains(text, "x509: ") || strings.Contains(text, "tls: ")
+}
+
+// explainLogin is for what the authority says, or the metadata endpoint.
+func explainLogin(err *azidentity.AuthenticationFailedError) diagnosis {
+	if err.RawResponse == nil {
+		text := oneLine(err.Error())
+		kind := provider.Unavailable
+		if strings.Contains(text, errNoProof.Error()) {
+			kind = provider.Denied
+		}
+		return diagnosis{kind: kind, text: "failed to get a token: " + withCure(text), outage: kind == provider.Unavailable && !isTrust(text)}
+	}
+	d := diagnosis{kind: kindOf(err.RawResponse.StatusCode), wait: retryAfter(err.RawResponse)}
+	d.outage = d.kind == provider.Throttled || d.kind == provider.Unavailable
+	if d.kind == provider.Invalid || d.kind == provider.NotFound {
+		d.kind = provider.Denied
+	}
+	d.text = withCure(fmt.Sprintf("failed to get a token: %d %s", err.RawResponse.StatusCode, said(err.RawResponse, "")))
+	return d
+}
+
+// outage marks the errors that pass when Azure answers again.
+type outage struct{ error }
+
+// Unwrap returns what is wrong.
+func (o outage) Unwrap() error { return o.error }
+
+func isOutage(err error) bool {
+	_, ok := errors.AsType[outage](err)
+	return ok
+}
+
+// unauthorized marks the refusal of an access token.
+type unauthorized struct{ error }
+
+// Unwrap returns what is wrong.
+func (u unauthorized) Unwrap() error { return u.error }
+
+func isUnauthorized(err error) bool {
+	_, ok := errors.AsType[unauthorized](err)
+	return ok
+}
+
+// explained is an error with all that there is to say about it, which can be shared.
 func explained(err error) error {
 	if err == nil {
 		return nil
 	}
-	kind, wait, text := explain(err)
-	return &provider.Error{Kind: kind, RetryAfter: wait, Err: errors.New(text)}
+	if _, ok := errors.AsType[*provider.Error](err); ok { // of the login, or our own
+		return err
+	}
+	d := explain(err)
+	err = errors.New(d.text)
+	switch {
+	case d.outage:
+		err = outage{err}
+	case d.unauthorized:
+		err = unauthorized{err}
+	}
+	return &provider.Error{Kind: d.kind, RetryAfter: d.wait, Err: err}
 }
 
 // loginFailure is an error of the login, which the SDK does not try again: it has done
@@ -64,21 +135,6 @@ func (e *loginFailure) Unwrap() error { return e.error }
 
 // NonRetriable is how the SDK knows.
 func (*loginFailure) NonRetriable() {}
-
-func explainLogin(err *azidentity.AuthenticationFailedError) (kind provider.Kind, wait time.Duration, text string) {
-	if err.RawResponse == nil {
-		return provider.Unavailable, 0, "failed to get a token: " + oneLine(err.Error())
-	}
-	kind = kindOf(err.RawResponse.StatusCode)
-	if kind == provider.Invalid || kind == provider.NotFound {
-		kind = provider.Denied
-	}
-	text = fmt.Sprintf("failed to get a token: %d %s", err.RawResponse.StatusCode, said(err.RawResponse, ""))
-	if cure := cureFor(text); cure != "" {
-		text += ": " + cure
-	}
-	return kind, retryAfter(err.RawResponse), text
-}
 
 // said is the code and message of a reply; never its whole body.
 func said(resp *http.Response, code string) string {
@@ -112,8 +168,8 @@ func said(resp *http.Response, code string) string {
 	return code
 }
 
-// cureFor says what to do about what Azure says; "" if nothing is known.
-func cureFor(text string) string {
+// withCure adds what to do about what Azure says, where that is known.
+func withCure(text string) string {
 	for _, c := range []struct{ said, cure string }{
 		{"AADSTS7000215", "the client secret in the Secret that nodePublishSecretRef names is wrong or has expired: make a new one"},
 		{"AADSTS70021", "add a federated credential to the application for the subject system:serviceaccount:NAMESPACE:NAME and the cluster's issuer"},
@@ -123,13 +179,25 @@ func cureFor(text string) string {
 		{"ForbiddenByFirewall", "let the node's address, or a private endpoint, through the firewall of the vault"},
 		{"ForbiddenByPolicy", "give the identity the right to get (and list, for a history) in the access policies of the vault"},
 		{"ForbiddenByRbac", "give the identity the role Key Vault Secrets User (or Certificate User, Crypto User) at the vault"},
+		{"AADSTS700211", "the application has no federated credential for the issuer of this cluster: add one"},
+		{"AADSTS700212", "the federated credential of the application must have the audience " + federatedAudience},
+		{"AADSTS700024", "the pod's token has expired on its way: check the clocks of the nodes"},
+		{"AKV10032", "the tenant of the class is not the one that the vault belongs to: correct tenantID"},
+		{"Identity not found", "give the identity to the virtual machine or scale set of the node, or correct userAssignedIdentityID"},
+		{metadataHost, "is the node a virtual machine of Azure, and has it a managed identity?"},
+		{"x509: ", "the certificate is not one that the provider trusts: its container has to know the CA (SSL_CERT_FILE)"},
+		{"no such host", "check keyvaultName and cloudName of the class, and the DNS of the node"},
+		{"challenge resource", "keyvaultName and cloudName of the class lead to a host that is no Key Vault of that cloud"},
+		{"SecretNotFound", "create the secret in the vault, or correct objectName and objectVersion"},
+		{"CertificateNotFound", "create the certificate in the vault, or correct objectName and objectVersion"},
+		{"KeyNotFound", "create the key in the vault, or correct objectName and objectVersion"},
 		{"NotFound", "create the object in the vault, or correct objectName"},
 	} {
 		if strings.Contains(text, c.said) {
-			return c.cure
+			return text + ": " + c.cure
 		}
 	}
-	return ""
+	return text
 }
 
 func kindOf(status int) provider.Kind {

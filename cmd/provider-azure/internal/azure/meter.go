@@ -5,8 +5,6 @@ import (
 	"runtime"
 	"time"
 
-	"github.com/Azure/azure-sdk-for-go/sdk/azcore"
-	"github.com/Azure/azure-sdk-for-go/sdk/azcore/policy"
 	"github.com/prometheus/client_golang/prometheus"
 	"google.golang.org/grpc/status"
 
@@ -135,23 +133,11 @@ func (m *meter) token(mode azureclass.Mode, took time.Duration, err error) {
 	m.tokenTook.WithLabelValues(string(mode)).Observe(took.Seconds())
 }
 
-// limits counts the answers by which somebody asks for fewer requests.
-type limits struct{ count prometheus.Counter }
-
-// Do implements [policy.Policy].
-func (l limits) Do(req *policy.Request) (*http.Response, error) {
-	resp, err := req.Next()
-	if resp != nil && resp.StatusCode == http.StatusTooManyRequests {
-		l.count.Inc()
+// answered counts the answers by which somebody asks for fewer requests.
+func (m *meter) answered(by string, status int) {
+	if status == http.StatusTooManyRequests {
+		m.throttled.WithLabelValues(by).Inc()
 	}
-	return resp, err
-}
-
-// watch makes the requests of clients seen: here by their answers, at Azure by a name.
-func (p *Provider) watch(by string, options azcore.ClientOptions) azcore.ClientOptions {
-	options.Telemetry.ApplicationID = p.userAgent
-	options.PerRetryPolicies = append(options.PerRetryPolicies, limits{p.meter.throttled.WithLabelValues(by)})
-	return options
 }
 
 func (m *meter) all() []prometheus.Collector {

@@ -7,12 +7,15 @@ import (
 	"io/fs"
 	"log/slog"
 	"strconv"
+	"strings"
+	"sync"
 	"time"
 
 	"golang.org/x/sync/errgroup"
 
 	"github.com/strongroom/strongroom/internal/azureclass"
 	"github.com/strongroom/strongroom/provider"
+	"github.com/strongroom/strongroom/provider/coalesce"
 )
 
 const (
@@ -29,8 +32,12 @@ type mount struct {
 	session   *session
 	vault     *vault
 	id        provider.VolumeID
-	notBefore time.Time
-	refresh   bool // the volume is mounted already
+	notBefore time.Time // of what is shared with other volumes
+	forced    time.Time // of what the volume has itself
+	refresh   bool      // the volume is mounted already
+
+	mu    sync.Mutex
+	stale time.Time // of the oldest read from memory; zero if there is none
 }
 
 // part is a version of an object with the path of its file.
@@ -49,25 +56,24 @@ func (p *Provider) Mount(ctx context.Context, req *provider.Request) (*provider.
 		return nil, err
 	}
 	for _, w := range class.Warnings {
-		p.log.LogAttrs(ctx, slog.LevelDebug, w, slog.String("namespace", req.Pod.Namespace), slog.String("class", req.Class))
+		p.warnOnce(ctx, req.Pod.Namespace+"/"+req.Class, w)
 	}
 	s, err := p.enter(c)
 	if err != nil {
 		return nil, provider.At(provider.LoggingIn, err)
 	}
 	defer p.leave(s)
-	m := &mount{caller: c, class: class, session: s, id: volumeID(req), notBefore: time.Now().Add(-sharing)}
-	if req.NotBefore.After(m.notBefore) {
-		m.notBefore = req.NotBefore
+	m := &mount{
+		caller: c, class: class, session: s, id: volumeID(req),
+		notBefore: coalesce.NotBefore(req.NotBefore), forced: req.NotBefore,
 	}
-	m.refresh = p.isMounted(m.id)
-	if c.token.Value != "" {
-		s.credential.trust(m.id, c.token)
-	}
+	m.refresh = p.open(m)
+	defer p.shut(m)
 	if m.vault, err = p.vaultOf(s, class.Vault); err != nil {
 		return nil, err
 	}
-	parts, err := p.list(ctx, m)
+	known := coalesce.Known[readKey]{}
+	parts, err := p.list(ctx, m, known)
 	if err != nil {
 		return nil, err
 	}
@@ -78,8 +84,19 @@ func (p *Provider) Mount(ctx context.Context, req *provider.Request) (*provider.
 	if err != nil {
 		return nil, provider.At(provider.Reading, err)
 	}
-	p.settle(m, parts)
+	resp.Stale = m.stale
+	for _, pt := range parts {
+		known[pt.read] = pt.bundle.began
+	}
+	p.settle(m, known)
 	return resp, nil
+}
+
+// warnOnce logs a text about a class, or an object, when it is new.
+func (p *Provider) warnOnce(ctx context.Context, about, text string) {
+	if p.seen.First(about + "/" + text) {
+		p.log.LogAttrs(ctx, slog.LevelWarn, text, slog.String("about", about))
+	}
 }
 
 // parse judges in the order that users of the existing provider know. (azure-contract 4.7)
@@ -116,25 +133,26 @@ func volumeID(req *provider.Request) provider.VolumeID {
 
 // list finds out which versions there are to read: one for most objects, several in
 // history mode. (azure-contract 5.24-5.31)
-func (p *Provider) list(ctx context.Context, m *mount) (parts []*part, err error) {
+func (p *Provider) list(ctx context.Context, m *mount, known coalesce.Known[readKey]) (parts []*part, err error) {
 	for i := range m.class.Objects {
 		o := &m.class.Objects[i]
-		key := readKey{m.class.Vault, o.Type, o.Name, o.Version}
+		key := readKey{vault: strings.ToLower(m.class.Vault), kind: o.Type, name: o.Name}
 		if o.History < 2 {
+			key.version = o.Version
 			parts = append(parts, &part{object: o, id: o.ID(), path: o.File, read: key})
 			continue
 		}
-		all, _, err := m.session.lists.Do(ctx, listKey{m.class.Vault, o.Type, o.Name}, m.notBefore, func(ctx context.Context) ([]listed, bool, error) {
-			all, err := m.vault.versions(ctx, o.Type, o.Name)
-			return all, err == nil, err
-		})
+		key.list = true
+		all, err := p.read(ctx, m, key)
 		if err != nil {
-			return nil, provider.At(provider.Reading, o.Failed(m.failure(err)))
+			return nil, o.Failed(m.failure(err))
 		}
-		chosen, err := history(o, all)
+		known[key] = all.began
+		chosen, err := history(o, all.versions)
 		if err != nil {
 			return nil, provider.At(provider.Reading, o.Failed(err))
 		}
+		key.list = false
 		for n, version := range chosen {
 			index := strconv.Itoa(n)
 			key.version = version
@@ -176,7 +194,7 @@ func (p *Provider) readAll(ctx context.Context, m *mount, parts []*part) error {
 		first[pt.read] = pt
 		group.Go(func() (err error) {
 			if pt.bundle, err = p.read(ctx, m, pt.read); err != nil {
-				return provider.At(provider.Reading, pt.object.Failed(m.failure(err)))
+				return pt.object.Failed(m.failure(err))
 			}
 			return nil
 		})
@@ -190,65 +208,35 @@ func (p *Provider) readAll(ctx context.Context, m *mount, parts []*part) error {
 	return nil
 }
 
-// read answers from what others of the identity read just now, or from Key Vault.
+// read answers from what the volume has if that cannot change, from what others of the
+// identity read just now, from Key Vault, or, if the class wants that and Azure does
+// not answer, from memory.
 func (p *Provider) read(ctx context.Context, m *mount, key readKey) (*bundle, error) {
+	if b := p.pinned(m, key); b != nil {
+		return b, nil
+	}
 	b, own, err := m.session.reads.Do(ctx, key, p.newerFor(m, key), func(ctx context.Context) (*bundle, bool, error) {
 		if err := m.vault.pace.wait(ctx, m.refresh); err != nil {
 			return nil, false, err
 		}
-		began := time.Now()
-		b, err := m.vault.get(ctx, key.kind, key.name, key.version)
-		if err != nil {
-			return nil, false, err
+		b, err := m.vault.get(ctx, key)
+		if isUnauthorized(err) && m.session.credential.renew() {
+			b, err = m.vault.get(ctx, key)
 		}
-		b.began = began
-		return &b, true, nil
+		return b, true, err
 	})
-	if err == nil && !own {
+	switch {
+	case err == nil && !own:
 		p.meter.coalesced.Inc()
+	case err != nil:
+		if b = p.lastFor(m, key, err); b != nil {
+			return b, nil
+		}
+		m.session.forget(key, err)
+		return nil, err
 	}
-	return b, err
-}
-
-// newerFor is when a read must have begun that the volume can have: a refresh wants one
-// that the volume does not know yet.
-func (p *Provider) newerFor(m *mount, key readKey) time.Time {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	v := p.volumes[m.id]
-	if v == nil || v.session != m.session {
-		return m.notBefore
-	}
-	if known, ok := v.known[key]; ok && !known.Before(m.notBefore) {
-		return known.Add(1)
-	}
-	return m.notBefore
-}
-
-// isMounted says whether the volume has files already.
-func (p *Provider) isMounted(id provider.VolumeID) bool {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	return p.volumes[id] != nil
-}
-
-// settle notes what a volume has.
-func (p *Provider) settle(m *mount, parts []*part) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	v := p.volumes[m.id]
-	if v == nil {
-		v = &volume{}
-		p.volumes[m.id] = v
-	} else if v.session != m.session {
-		delete(v.session.volumes, m.id)
-		v.session.credential.distrust(m.id)
-	}
-	v.session, v.known = m.session, map[readKey]time.Time{}
-	for _, pt := range parts {
-		v.known[pt.read] = pt.bundle.began
-	}
-	m.session.volumes[m.id] = struct{}{}
+	p.remember(m, key, b)
+	return b, nil
 }
 
 // files makes the reply. Of two objects with one path the last wins, as it always did.
@@ -285,12 +273,19 @@ func modeOf(o *azureclass.Object, otherwise fs.FileMode) fs.FileMode {
 	return otherwise
 }
 
-// failure gives an error of the SDK a kind, and says who asked which vault.
+// failure says who asked which vault, and in which step.
 func (m *mount) failure(err error) error {
-	kind, wait, text := explain(err)
-	who := string(m.caller.mode)
-	if m.caller.clientID != "" {
-		who += " with client id " + m.caller.clientID
+	failed := &provider.Error{Step: provider.Reading}
+	switch own, ok := errors.AsType[*provider.Error](err); {
+	case ok:
+		failed.Kind, failed.RetryAfter = own.Kind, own.RetryAfter
+	case errors.Is(err, context.DeadlineExceeded):
+		failed.Kind = provider.Timeout
+		err = fmt.Errorf("no time is left to wait for Azure%s%s: %w", m.vault.pace.recent(), m.session.credential.last.recent(), err)
 	}
-	return &provider.Error{Kind: kind, RetryAfter: wait, Err: fmt.Errorf("vault %s, as %s: %s", m.class.Vault, who, text)}
+	if _, ok := errors.AsType[*loginFailure](err); ok {
+		failed.Step = provider.LoggingIn
+	}
+	failed.Err = fmt.Errorf("vault %s, as %s: %s", m.class.Vault, m.caller, m.caller.hide(err.Error()))
+	return failed
 }

@@ -2,7 +2,14 @@ package azure
 
 import (
 	"context"
+	"fmt"
+	"math/rand/v2"
+	"net/http"
+	"strings"
+	"sync"
+	"time"
 
+	"github.com/Azure/azure-sdk-for-go/sdk/azcore/policy"
 	"golang.org/x/time/rate"
 
 	"github.com/strongroom/strongroom/provider"
@@ -17,6 +24,8 @@ const (
 
 // pace bounds the requests to one vault.
 type pace struct {
+	trouble
+
 	all     *rate.Limiter
 	refresh *rate.Limiter
 }
@@ -30,6 +39,9 @@ func newPace() *pace {
 
 // wait returns when a request may be made.
 func (p *pace) wait(ctx context.Context, refresh bool) error {
+	if err := p.waitAsTold(ctx); err != nil {
+		return err
+	}
 	var err error
 	if refresh {
 		err = p.refresh.Wait(ctx)
@@ -38,9 +50,113 @@ func (p *pace) wait(ctx context.Context, refresh bool) error {
 		err = p.all.Wait(ctx)
 	}
 	if err != nil {
-		return provider.Errorf(provider.Timeout, "too many requests to the vault are waiting on this node: %w", err)
+		return provider.Errorf(provider.Throttled, "%w", outage{fmt.Errorf("too many requests to the vault are waiting on this node: %w", err)})
 	}
 	return nil
+}
+
+// maxPause bounds for how long a request waits since the vault wants that; whoever
+// would wait for longer is told so at once.
+const maxPause = 15 * time.Second
+
+// waitAsTold returns when the vault wants requests again.
+func (p *pace) waitAsTold(ctx context.Context) error {
+	left := time.Until(p.closedUntil())
+	if left <= 0 {
+		return nil
+	}
+	end, ok := ctx.Deadline()
+	if left > maxPause || ok && time.Until(end) < left {
+		return &provider.Error{
+			Kind: provider.Throttled, RetryAfter: left,
+			Err: outage{fmt.Errorf("the vault wants no requests for %s", left.Round(time.Second))},
+		}
+	}
+	// Not everyone at once: other nodes were told the same.
+	timer := time.NewTimer(left + rand.N(left/4+time.Millisecond)) //nolint:gosec // spreads load
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// trouble is what went wrong last, for those whose time is over while it is tried again.
+type trouble struct {
+	mu     sync.Mutex
+	text   string
+	at     time.Time
+	closed time.Time
+}
+
+// note looks at an answer.
+func (t *trouble) note(resp *http.Response) {
+	kind := kindOf(resp.StatusCode)
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	switch {
+	case resp.StatusCode < http.StatusBadRequest:
+		t.text = ""
+	case kind == provider.Throttled || kind == provider.Unavailable:
+		t.text, t.at = resp.Request.URL.Hostname()+" answered "+resp.Status, time.Now()
+	}
+	if until := time.Now().Add(retryAfter(resp)); kind == provider.Throttled && until.After(t.closed) {
+		t.closed = until
+	}
+}
+
+// recent is what there is to say; "" if it is long ago.
+func (t *trouble) recent() string {
+	const while = 2 * time.Minute
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.text == "" || time.Since(t.at) > while {
+		return ""
+	}
+	return fmt.Sprintf("; %s %s ago", t.text, time.Since(t.at).Round(time.Second))
+}
+
+func (t *trouble) closedUntil() time.Time {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.closed
+}
+
+// watcher sees every answer of Azure, also those after which the SDK tries again.
+type watcher struct {
+	by    string
+	host  string // of the vault; "" for any
+	meter *meter
+	seen  func(*http.Response)
+}
+
+// Do implements [policy.Policy].
+func (w watcher) Do(req *policy.Request) (*http.Response, error) {
+	if host := req.Raw().URL.Host; w.host != "" && !strings.EqualFold(host, w.host) { // a list can name its next page
+		return nil, fmt.Errorf("the vault %s sends its client to another host: the token is not for that", w.host)
+	}
+	resp, err := req.Next()
+	if resp == nil {
+		return resp, err
+	}
+	w.meter.answered(w.by, resp.StatusCode)
+	w.seen(resp)
+	checkChallenge(resp)
+	return resp, err
+}
+
+// checkChallenge drops a challenge that the SDK would panic at.
+func checkChallenge(resp *http.Response) {
+	const header = "WWW-Authenticate"
+	for _, part := range strings.Fields(resp.Header.Get(header)) {
+		value, ok := strings.CutPrefix(part, "authorization=")
+		if value = strings.Trim(value, "\","); ok && value != "" && strings.Count(value, "/") < 3 {
+			resp.Header.Del(header)
+			return
+		}
+	}
 }
 
 // maxPaces bounds what classes can make the provider remember.

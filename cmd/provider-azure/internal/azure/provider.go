@@ -1,18 +1,15 @@
 package azure
 
 import (
-	"context"
-	"crypto/rand"
 	"errors"
 	"log/slog"
 	"sync"
 	"time"
 
-	"github.com/Azure/azure-sdk-for-go/sdk/azcore"
 	"github.com/Azure/azure-sdk-for-go/sdk/azcore/policy"
 
 	"github.com/strongroom/strongroom/provider"
-	"github.com/strongroom/strongroom/provider/coalesce"
+	"github.com/strongroom/strongroom/provider/recall"
 )
 
 // Config is what a [Provider] needs.
@@ -32,7 +29,10 @@ type Provider struct {
 	apiVersion         string
 	pinnedMaxAge       time.Duration
 	forbidNodeIdentity bool
-	hashKey            []byte // of this process
+	maxStale           time.Duration
+	hashKey            *provider.HashKey
+	memory             *recall.Memory // of what Key Vault said last
+	seen               recall.Seen
 	meter              *meter
 	userAgent          string
 
@@ -58,13 +58,17 @@ func New(c Config) (*Provider, error) {
 	p := &Provider{
 		log:       c.Log,
 		clouds:    clouds{otherwise: c.Flags.Cloud, file: c.Getenv("AZURE_ENVIRONMENT_FILEPATH"), below: c.Flags.CloudFilesDirectory},
-		render:    renderer{orderChain: c.Flags.OrderChain, separate: c.Flags.SeparateFiles},
-		transport: newTransport(), apiVersion: c.Flags.APIVersion, pinnedMaxAge: c.Flags.PinnedMaxAge,
+		render:    renderer{orderChain: c.Flags.OrderChain, orderPEM: c.Flags.OrderPEM, separate: c.Flags.SeparateFiles},
+		transport: bounded{newTransport()}, apiVersion: c.Flags.APIVersion, pinnedMaxAge: c.Flags.PinnedMaxAge, maxStale: c.Flags.MaxStaleIfError,
 		forbidNodeIdentity: !c.Flags.AllowNodeIdentity,
-		hashKey:            make([]byte, 32),
-		sessions:           map[identity]*session{}, volumes: map[provider.VolumeID]*volume{}, paces: map[string]*pace{},
+		hashKey:            provider.NewHashKey(), memory: recall.NewMemory(maxMemory),
+		sessions: map[identity]*session{}, volumes: map[provider.VolumeID]*volume{}, paces: map[string]*pace{},
 	}
-	_, _ = rand.Read(p.hashKey) // never fails
+	p.render.warn = func(text string) {
+		if p.seen.First(text) {
+			p.log.Warn(text)
+		}
+	}
 	p.meter, p.userAgent = newMeter(c.Flags.LegacyMetricLabels, p.countSessions), c.Flags.userAgent()
 	if err := c.Flags.check(); err != nil {
 		return nil, err
@@ -73,105 +77,4 @@ func New(c Config) (*Provider, error) {
 		return nil, err
 	}
 	return p, nil
-}
-
-// session is one identity. What has no lock of its own is guarded by Provider.mu.
-type session struct {
-	identity   identity
-	credential *credential
-	reads      coalesce.Calls[readKey, *bundle]
-	lists      coalesce.Calls[listKey, []listed]
-	vaults     map[string]*vault
-	volumes    map[provider.VolumeID]struct{}
-	users      int // mounts under way
-	used       time.Time
-}
-
-// readKey is one GET.
-type readKey struct{ vault, kind, name, version string }
-
-// listKey is one listing of versions.
-type listKey struct{ vault, kind, name string }
-
-// volume is one volume of a pod. It is guarded by Provider.mu.
-type volume struct {
-	session *session
-	// known is when the reads began that its content is from.
-	known map[readKey]time.Time
-}
-
-const (
-	// sharing is how old a read may be when a volume gets it that began later.
-	sharing = 10 * time.Second
-	// linger is how long the session of an identity without volumes is kept.
-	linger = time.Minute
-)
-
-// enter returns the session of a caller, and counts the caller in; leave follows.
-func (p *Provider) enter(c *caller) (*session, error) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.sweep(time.Now())
-	s := p.sessions[c.identity]
-	if s == nil {
-		cred, err := newCredential(c, p.watch(byLogin, azcore.ClientOptions{Transport: p.transport}), p.meter)
-		if err != nil {
-			return nil, err
-		}
-		s = &session{
-			identity: c.identity, credential: cred, vaults: map[string]*vault{}, volumes: map[provider.VolumeID]struct{}{},
-			reads: coalesce.Calls[readKey, *bundle]{Keep: sharing, Log: p.log},
-			lists: coalesce.Calls[listKey, []listed]{Keep: sharing, Log: p.log},
-		}
-		p.sessions[c.identity] = s
-	}
-	s.users++
-	return s, nil
-}
-
-func (p *Provider) leave(s *session) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	s.users--
-	s.used = time.Now()
-}
-
-// sweep forgets identities without volumes. It needs p.mu.
-func (p *Provider) sweep(now time.Time) {
-	for id, s := range p.sessions {
-		if s.users == 0 && len(s.volumes) == 0 && now.Sub(s.used) > linger {
-			delete(p.sessions, id)
-		}
-	}
-}
-
-// vaultOf returns the clients of one vault; they learn once where to get tokens.
-func (p *Provider) vaultOf(s *session, name string) (*vault, error) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	url := s.identity.cloud.vaultURL(name)
-	if v := s.vaults[url]; v != nil {
-		return v, nil
-	}
-	v, err := newVault(url, s.credential, p.watch(byVault, clientOptions(s.identity.cloud, p.apiVersion, p.transport)))
-	if err != nil {
-		return nil, provider.Errorf(provider.Invalid, "failed to get keyvault client: %w", err)
-	}
-	v.pace, v.meter = p.paceOf(url), p.meter
-	s.vaults[url] = v
-	return v, nil
-}
-
-// Unmounted implements [provider.Unmounter].
-func (p *Provider) Unmounted(_ context.Context, id provider.VolumeID) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	v := p.volumes[id]
-	if v == nil {
-		return
-	}
-	delete(p.volumes, id)
-	delete(v.session.volumes, id)
-	v.session.used = time.Now()
-	v.session.credential.distrust(id)
 }

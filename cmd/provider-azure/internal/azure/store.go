@@ -8,7 +8,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/Azure/azure-sdk-for-go/sdk/azcore"
 	"github.com/Azure/azure-sdk-for-go/sdk/azcore/policy"
 	"github.com/Azure/azure-sdk-for-go/sdk/azcore/runtime"
 	"github.com/Azure/azure-sdk-for-go/sdk/security/keyvault/azcertificates"
@@ -35,75 +34,92 @@ type bundle struct {
 	backed      bool // the secret is that of a certificate
 	key         *azkeys.JSONWebKey
 	cert        []byte // DER
+	versions    []listed
 	began       time.Time
 }
 
-func newVault(url string, c azcore.TokenCredential, options azcore.ClientOptions) (*vault, error) {
-	secrets, err := azsecrets.NewClient(url, c, &azsecrets.ClientOptions{ClientOptions: options})
-	if err != nil {
-		return nil, err
-	}
-	keys, err := azkeys.NewClient(url, c, &azkeys.ClientOptions{ClientOptions: options})
-	if err != nil {
-		return nil, err
-	}
-	certs, err := azcertificates.NewClient(url, c, &azcertificates.ClientOptions{ClientOptions: options})
-	return &vault{secrets: secrets, keys: keys, certs: certs}, err
+// size is about how much memory a bundle takes.
+func (b *bundle) size() int {
+	const most = 1 << 10 // of a key, or of what holds the parts together
+	return most + len(b.value) + len(b.cert) + len(b.versions)*100
 }
 
-// clientOptions are those of all clients. The SDK's own version of the API is newer
-// than some clouds.
-func clientOptions(where environment, apiVersion string, transport policy.Transporter) azcore.ClientOptions {
-	return azcore.ClientOptions{
-		APIVersion: apiVersion, Cloud: where.config(), Transport: transport,
-		Retry: policy.RetryOptions{MaxRetries: 3, RetryDelay: 800 * time.Millisecond, MaxRetryDelay: 10 * time.Second},
+// newVault makes the clients of a vault. It needs p.mu.
+func (p *Provider) newVault(url string, s *session) (v *vault, err error) {
+	v = &vault{pace: p.paceOf(url), meter: p.meter}
+	options := p.options()
+	options.Cloud = s.identity.cloud.config()
+	// The SDK's own version of the API is newer than some clouds.
+	options.APIVersion = p.apiVersion
+	options.Retry = policy.RetryOptions{MaxRetries: 3, TryTimeout: tryTimeout, RetryDelay: 800 * time.Millisecond, MaxRetryDelay: maxPause}
+	host := strings.TrimSuffix(strings.TrimPrefix(url, "https://"), "/")
+	options.PerRetryPolicies = []policy.Policy{watcher{by: byVault, host: host, meter: p.meter, seen: v.pace.note}}
+	if v.secrets, err = azsecrets.NewClient(url, s.credential, &azsecrets.ClientOptions{ClientOptions: options}); err != nil {
+		return nil, err
 	}
+	if v.keys, err = azkeys.NewClient(url, s.credential, &azkeys.ClientOptions{ClientOptions: options}); err != nil {
+		return nil, err
+	}
+	v.certs, err = azcertificates.NewClient(url, s.credential, &azcertificates.ClientOptions{ClientOptions: options})
+	return v, err
 }
+
+// tryTimeout bounds one try, so that a vault that hangs is tried again.
+const tryTimeout = 20 * time.Second
 
 var errIncomplete = errors.New("the reply of Key Vault lacks the value or the id")
 
-// get reads one version of an object; "" is the latest. Its errors can be shared.
-func (v *vault) get(ctx context.Context, kind, name, version string) (bundle, error) {
+// get makes one request: of a version of an object, "" being the latest, or of the list
+// of versions. Its errors can be shared.
+func (v *vault) get(ctx context.Context, key readKey) (*bundle, error) {
 	began := time.Now()
-	b, err := v.read(ctx, kind, name, version)
+	b, err := v.request(ctx, key)
 	err = explained(err)
-	v.meter.request(kind, name, time.Since(began), err)
-	return b, err
+	v.meter.request(key.kind, key.name, time.Since(began), err)
+	if err != nil {
+		return nil, err
+	}
+	b.began = began
+	return b, nil
 }
 
-func (v *vault) read(ctx context.Context, kind, name, version string) (b bundle, _ error) {
-	switch kind {
+func (v *vault) request(ctx context.Context, key readKey) (*bundle, error) {
+	if key.list {
+		all, err := v.list(ctx, key.kind, key.name)
+		return &bundle{versions: all}, err
+	}
+	switch key.kind {
 	case azureclass.Secret:
-		return v.secret(ctx, name, version)
+		return v.secret(ctx, key.name, key.version)
 	case azureclass.Key:
-		r, err := v.keys.GetKey(ctx, name, version, nil)
+		r, err := v.keys.GetKey(ctx, key.name, key.version, nil)
 		if err != nil {
-			return b, err
+			return nil, err
 		}
 		if r.Key == nil || r.Key.KID == nil {
-			return b, errIncomplete
+			return nil, errIncomplete
 		}
-		return bundle{version: lastSegment(string(*r.Key.KID)), key: r.Key}, nil
+		return &bundle{version: lastSegment(string(*r.Key.KID)), key: r.Key}, nil
 	}
-	r, err := v.certs.GetCertificate(ctx, name, version, nil)
+	r, err := v.certs.GetCertificate(ctx, key.name, key.version, nil)
 	if err != nil {
-		return b, err
+		return nil, err
 	}
 	if r.ID == nil || len(r.CER) == 0 {
-		return b, errIncomplete
+		return nil, errIncomplete
 	}
-	return bundle{version: lastSegment(string(*r.ID)), cert: r.CER}, nil
+	return &bundle{version: lastSegment(string(*r.ID)), cert: r.CER}, nil
 }
 
-func (v *vault) secret(ctx context.Context, name, version string) (b bundle, err error) {
+func (v *vault) secret(ctx context.Context, name, version string) (*bundle, error) {
 	r, err := v.secrets.GetSecret(ctx, name, version, nil)
 	if err != nil {
-		return b, err
+		return nil, err
 	}
 	if r.Value == nil || r.ID == nil {
-		return b, errIncomplete
+		return nil, errIncomplete
 	}
-	b = bundle{version: lastSegment(string(*r.ID)), value: *r.Value, backed: r.KID != nil}
+	b := &bundle{version: lastSegment(string(*r.ID)), value: *r.Value, backed: r.KID != nil}
 	if r.ContentType != nil {
 		b.contentType = *r.ContentType
 	}
@@ -123,16 +139,7 @@ type listed struct {
 // maxVersions bounds a list; a vault holds some hundred versions of an object.
 const maxVersions = 10_000
 
-// versions lists the versions that are enabled, the newest first. Its errors can be
-// shared. (azure-contract 5.24)
-func (v *vault) versions(ctx context.Context, kind, name string) ([]listed, error) {
-	began := time.Now()
-	all, err := v.list(ctx, kind, name)
-	err = explained(err)
-	v.meter.request(kind, name, time.Since(began), err)
-	return all, err
-}
-
+// list is of the versions that are enabled, the newest first. (azure-contract 5.24)
 func (v *vault) list(ctx context.Context, kind, name string) (all []listed, err error) {
 	switch kind {
 	case azureclass.Secret:
@@ -168,7 +175,7 @@ func pages[T any](ctx context.Context, pager *runtime.Pager[T], read func(T) []l
 func secretVersions(page azsecrets.ListSecretPropertiesVersionsResponse) (all []listed) {
 	for _, p := range page.Value {
 		if p != nil && p.ID != nil && p.Attributes != nil {
-			all = append(all, list(string(*p.ID), p.Attributes.Enabled, p.Attributes.Created))
+			all = append(all, entry(string(*p.ID), p.Attributes.Enabled, p.Attributes.Created))
 		}
 	}
 	return all
@@ -177,7 +184,7 @@ func secretVersions(page azsecrets.ListSecretPropertiesVersionsResponse) (all []
 func keyVersions(page azkeys.ListKeyPropertiesVersionsResponse) (all []listed) {
 	for _, p := range page.Value {
 		if p != nil && p.KID != nil && p.Attributes != nil {
-			all = append(all, list(string(*p.KID), p.Attributes.Enabled, p.Attributes.Created))
+			all = append(all, entry(string(*p.KID), p.Attributes.Enabled, p.Attributes.Created))
 		}
 	}
 	return all
@@ -186,13 +193,13 @@ func keyVersions(page azkeys.ListKeyPropertiesVersionsResponse) (all []listed) {
 func certVersions(page azcertificates.ListCertificatePropertiesVersionsResponse) (all []listed) {
 	for _, p := range page.Value {
 		if p != nil && p.ID != nil && p.Attributes != nil {
-			all = append(all, list(string(*p.ID), p.Attributes.Enabled, p.Attributes.Created))
+			all = append(all, entry(string(*p.ID), p.Attributes.Enabled, p.Attributes.Created))
 		}
 	}
 	return all
 }
 
-func list(id string, enabled *bool, created *time.Time) listed {
+func entry(id string, enabled *bool, created *time.Time) listed {
 	l := listed{version: lastSegment(id), created: time.Unix(0, 0), enabled: enabled != nil && *enabled}
 	if created != nil {
 		l.created = *created
