@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"strconv"
 	"strings"
+	"time"
 )
 
 // The parameters of a class. Their case matters, white space around a value does not.
@@ -19,6 +20,7 @@ const (
 	paramTokenProxy   = "useAzureTokenProxy"
 	paramUserAssigned = "userAssignedIdentityID"
 	paramClientID     = "clientID"
+	paramStaleIfError = "staleIfError"
 )
 
 // Mode is how the provider proves to Azure who a pod is.
@@ -44,6 +46,9 @@ type Class struct {
 	Mode             Mode
 	// ClientID is that of the application or identity; what it means depends on Mode.
 	ClientID string
+	// StaleIfError is how old a value may be that a new pod gets while Azure does not
+	// answer; 0 for none.
+	StaleIfError time.Duration
 	// Objects is never empty once ParseObjects has succeeded.
 	Objects []Object
 	// Warnings say what was ignored although its author may not expect that.
@@ -65,6 +70,9 @@ func Parse(params map[string]string) (*Class, error) {
 		c.Tenant = get(paramTenantOld)
 	}
 	if err := c.parseMode(get); err != nil {
+		return nil, err
+	}
+	if err := c.parseStaleIfError(get(paramStaleIfError)); err != nil {
 		return nil, err
 	}
 	switch {
@@ -120,6 +128,16 @@ func parseBool(param, text string) (bool, error) {
 		return false, fmt.Errorf("failed to parse %s: %q is not \"true\" or \"false\"", param, clip(text))
 	}
 	return on, nil
+}
+
+func (c *Class) parseStaleIfError(text string) (err error) {
+	if text == "" {
+		return nil
+	}
+	if c.StaleIfError, err = time.ParseDuration(text); err != nil || c.StaleIfError < 0 {
+		return fmt.Errorf("failed to parse %s: %q is not a duration such as \"10m\"", paramStaleIfError, clip(text))
+	}
+	return nil
 }
 
 // CheckVault says whether the name of the Key Vault can be one. It comes last, as

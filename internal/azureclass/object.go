@@ -216,7 +216,7 @@ func clip(text string) string {
 func unknownParams(params map[string]string) (warnings []string) {
 	known := []string{
 		paramVault, paramTenant, paramObjects, paramCloud, paramCloudFile, paramPodIdentity, paramVMIdentity,
-		paramTokenProxy, paramUserAssigned, paramClientID,
+		paramTokenProxy, paramUserAssigned, paramClientID, paramStaleIfError,
 	}
 	if strings.TrimSpace(params[paramTenant]) == "" && params[paramTenantOld] != "" {
 		warnings = append(warnings, fmt.Sprintf("parameter %s is deprecated: use %s", paramTenantOld, paramTenant))
