@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io/fs"
 	"path"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -107,13 +108,13 @@ func (i *item) check(o *Object) error {
 		return fmt.Errorf("objectFormat %s is only for objectType %s", PFX, Secret)
 	case o.Encoding != "" && o.Type != Secret:
 		return fmt.Errorf("objectEncoding is only for objectType %s", Secret)
-	case o.Encoding != "" && o.Encoding != UTF8 && o.Encoding != Base64 && o.Encoding != Hex:
+	case !slices.Contains([]string{"", UTF8, Base64, Hex}, o.Encoding):
 		return fmt.Errorf("invalid objectEncoding: %q, should be %s, %s or %s", clip(i.Encoding), UTF8, Base64, Hex)
 	}
 	if err := checkFile(o.File); err != nil {
 		return err
 	}
-	if o.Type != Secret && o.Type != Key && o.Type != Cert {
+	if !slices.Contains([]string{Secret, Key, Cert}, o.Type) {
 		return fmt.Errorf("invalid objectType: %q, should be %s, %s or %s", clip(i.Type), Secret, Key, Cert)
 	}
 	return i.permission(o)

@@ -150,7 +150,7 @@ func (w watcher) Do(req *policy.Request) (*http.Response, error) {
 // checkChallenge drops a challenge that the SDK would panic at.
 func checkChallenge(resp *http.Response) {
 	const header = "WWW-Authenticate"
-	for _, part := range strings.Fields(resp.Header.Get(header)) {
+	for part := range strings.FieldsSeq(resp.Header.Get(header)) {
 		value, ok := strings.CutPrefix(part, "authorization=")
 		if value = strings.Trim(value, "\","); ok && value != "" && strings.Count(value, "/") < 3 {
 			resp.Header.Del(header)
