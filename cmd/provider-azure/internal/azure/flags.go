@@ -15,6 +15,7 @@ import (
 type Flags struct {
 	Cloud         string
 	OrderChain    bool
+	OrderPEM      bool
 	SeparateFiles bool
 	TokenProxyURL string
 	SNIName       string
@@ -44,6 +45,8 @@ func (f *Flags) Register(set *flag.FlagSet) {
 
 // registerOwn adds the flags that the existing provider does not have.
 func (f *Flags) registerOwn(set *flag.FlagSet) {
+	set.BoolVar(&f.OrderPEM, "order-pem-secrets", false,
+		"put the certificates of a certificate's secret that is PEM in the vault in the order of a chain too; keys stay where they are")
 	set.StringVar(&f.APIVersion, "keyvault-api-version", "7.4", "version of Key Vault's API, as in 7.4, 7.6-preview.2 or 2025-07-01")
 	set.DurationVar(&f.PinnedMaxAge, "pinned-max-age", time.Hour,
 		"how often objects of a given version, which do not change, are read again to see whether that is still allowed")

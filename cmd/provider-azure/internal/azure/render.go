@@ -27,9 +27,10 @@ type file struct {
 
 // renderer makes files as the operator wants them.
 type renderer struct {
-	orderChain bool
+	orderChain bool // of PKCS#12 files
+	orderPEM   bool // also of secrets that are PEM in the vault
 	separate   bool // .crt and .key beside the secret of a certificate
-	// warn is told what passes and may not be meant.
+	// warn is told what passes and may not be meant; it may be nil.
 	warn func(text string)
 }
 
@@ -40,7 +41,7 @@ func (r *renderer) render(o *azureclass.Object, path string, b *bundle) ([]file,
 		return nil, err
 	}
 	files := []file{{path, content}}
-	if r.separate && b.backed && o.Type == azureclass.Secret && o.Format != azureclass.PFX {
+	if r.separate && o.Type == azureclass.Secret && b.backed && !isPFX(o, b) {
 		certs, key := keyfile.Split(content)
 		files = append([]file{{path + ".crt", certs}, {path + ".key", key}}, files...)
 	}
@@ -59,30 +60,56 @@ func (r *renderer) content(o *azureclass.Object, b *bundle) ([]byte, error) {
 	case azureclass.Cert:
 		return keyfile.Certificate(b.cert), nil
 	}
+	return r.secret(o, b)
+}
+
+func (r *renderer) secret(o *azureclass.Object, b *bundle) ([]byte, error) {
 	switch {
-	case !b.backed, b.contentType == typePEM:
+	case !b.backed, isPFX(o, b):
 		return []byte(b.value), nil
-	case b.contentType != typePKCS12:
-		return nil, provider.Errorf(provider.Invalid, "content type %q of the certificate's secret is neither %s nor %s",
-			strings.ToValidUTF8(b.contentType[:min(len(b.contentType), 60)], ""), typePEM, typePKCS12)
-	case o.Format == azureclass.PFX:
+	case b.contentType == typePEM && !r.orderPEM:
 		return []byte(b.value), nil
+	case b.contentType == typePEM:
+		text, whole := keyfile.OrderPEM(b.value)
+		if !whole {
+			r.note("the secret " + o.ID() + " is not PEM with one chain of certificates alone: it stays as it is in the vault")
+		}
+		return []byte(text), nil
+	case b.contentType == typePKCS12:
+		return r.unpack(o, b.value)
 	}
-	bundle, err := keyfile.FromPKCS12(b.value)
+	return nil, provider.Errorf(provider.Invalid, "content type %q of the certificate's secret is neither %s nor %s",
+		strings.ToValidUTF8(b.contentType[:min(len(b.contentType), 60)], ""), typePEM, typePKCS12)
+}
+
+// isPFX says whether the file is the base64 text of a PKCS#12 file, as the vault has it.
+func isPFX(o *azureclass.Object, b *bundle) bool {
+	return b.contentType == typePKCS12 && o.Format == azureclass.PFX
+}
+
+// unpack writes a PKCS#12 file as PEM. One without certificates has nothing to order.
+func (r *renderer) unpack(o *azureclass.Object, value string) ([]byte, error) {
+	files, err := keyfile.FromPKCS12(value)
 	if err != nil {
 		return nil, provider.Errorf(provider.Invalid, "%w", err)
 	}
-	if r.orderChain && len(bundle.Certs) > 0 {
-		certs, whole, err := keyfile.Order(bundle.Certs)
+	if r.orderChain && len(files.Certs) > 0 {
+		ordered, whole, err := keyfile.Order(files.Certs)
 		if err != nil {
 			return nil, provider.Errorf(provider.Invalid, "%w", err)
 		}
 		if !whole {
-			r.warn("the certificates of " + o.ID() + " are not one chain: they stay in the order of the vault")
+			r.note("the certificates of " + o.ID() + " are not one chain: they stay in the order of the vault")
 		}
-		bundle.Certs = certs
+		files.Certs = ordered
 	}
-	return bundle.PEM(), nil
+	return files.PEM(), nil
+}
+
+func (r *renderer) note(text string) {
+	if r.warn != nil {
+		r.warn(text)
+	}
 }
 
 func publicKey(k *azkeys.JSONWebKey) ([]byte, error) {
