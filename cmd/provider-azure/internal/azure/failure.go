@@ -225,7 +225,19 @@ func retryAfter(resp *http.Response) time.Duration {
 	return min(time.Duration(min(seconds, 86400))*time.Second, time.Hour)
 }
 
+// withoutReply cuts off a reply that the SDK repeats since it is no JSON. It may be that
+// of a token, broken or not.
+func withoutReply(text string) string {
+	for _, before := range []string{"raw message was", "json message bytes were"} {
+		if kept, _, ok := strings.Cut(text, before); ok {
+			return strings.TrimSpace(kept) + " (the reply is not shown)"
+		}
+	}
+	return text
+}
+
 func oneLine(text string) string {
+	text = withoutReply(text)
 	text = strings.Join(strings.FieldsFunc(text, func(r rune) bool { return unicode.IsControl(r) || unicode.IsSpace(r) }), " ")
 	if len(text) > maxErrorText {
 		text = text[:maxErrorText] + "..."
