@@ -33,6 +33,8 @@ type diagnosis struct {
 	unauthorized bool
 }
 
+var errNotUnderstood = errors.New("the reply of Key Vault cannot be understood: does something between the node and the vault answer for it?")
+
 // explain says what an error of the SDK means, in Azure's own words where there are any.
 func explain(err error) diagnosis {
 	switch {
@@ -40,6 +42,8 @@ func explain(err error) diagnosis {
 		return diagnosis{kind: provider.Timeout, text: "no time was left: " + oneLine(err.Error()), outage: true}
 	case errors.Is(err, errIncomplete), errors.Is(err, errTooLong):
 		return diagnosis{kind: provider.Invalid, text: oneLine(err.Error())}
+	case strings.HasPrefix(err.Error(), "unmarshalling type "): // the rest shows numbers and characters of the reply
+		return diagnosis{kind: provider.Unavailable, text: errNotUnderstood.Error()}
 	}
 	if login, ok := errors.AsType[*azidentity.AuthenticationFailedError](err); ok {
 		return explainLogin(login)

@@ -135,7 +135,7 @@ type watcher struct {
 // Do implements [policy.Policy].
 func (w watcher) Do(req *policy.Request) (*http.Response, error) {
 	if host := req.Raw().URL.Host; w.host != "" && !strings.EqualFold(host, w.host) { // a list can name its next page
-		return nil, fmt.Errorf("the vault %s sends its client to another host: the token is not for that", w.host)
+		return nil, &loginFailure{provider.Errorf(provider.Invalid, "the vault %s sends its client to another host: the token is not for that", w.host)}
 	}
 	resp, err := req.Next()
 	if resp == nil {

@@ -244,9 +244,9 @@ func TestSeparateFiles(t *testing.T) {
 		if strings.Contains(name, "history") {
 			path += "/1"
 		}
-		files, err := (&renderer{orderChain: true, separate: true}).render(o, path, c.what)
-		if diff := cmp.Diff(c.want, asPairs(files)); err != nil || diff != "" {
-			t.Errorf("%s: %v (-want +got):\n%s", name, err, diff)
+		files, failed := (&renderer{orderChain: true, separate: true}).render(o, path, c.what)
+		if diff := cmp.Diff(c.want, asPairs(files)); failed != nil || diff != "" {
+			t.Errorf("%s: %v (-want +got):\n%s", name, failed, diff)
 		}
 	}
 	_, err = (&renderer{separate: true}).render(object(t, "objectType", "secret", "objectEncoding", "base64"), "db", &s.pem)
