@@ -24,12 +24,6 @@ func (r *Running) Client() *http.Client { return &http.Client{Transport: r.Trans
 // The test fails if it ends with violations.
 func Start(t testing.TB, config cloud.Config) *Running {
 	t.Helper()
-	if config.Login == "" {
-		config.Login = "login.azure.test"
-	}
-	if config.Suffix == "" {
-		config.Suffix = "vault.azure.test"
-	}
 	listeners := cloud.Listeners{TLS: listen(t), Metadata: listen(t)}
 	if config.Port == 0 {
 		address, ok := listeners.TLS.Addr().(*net.TCPAddr)
@@ -37,6 +31,17 @@ func Start(t testing.TB, config cloud.Config) *Running {
 			t.Fatalf("listener on %v instead of TCP", listeners.TLS.Addr())
 		}
 		config.Port = address.Port
+	}
+	return run(t, config, listeners)
+}
+
+func run(t testing.TB, config cloud.Config, listeners cloud.Listeners) *Running {
+	t.Helper()
+	if config.Login == "" {
+		config.Login = "login.azure.test"
+	}
+	if config.Suffix == "" {
+		config.Suffix = "vault.azure.test"
 	}
 	azure, err := cloud.New(config)
 	if err != nil {

@@ -38,6 +38,7 @@ type credential struct {
 
 	mu    sync.Mutex
 	inner azcore.TokenCredential // it has a cache of its own
+	anew  bool                   // that cache is not to be used
 	kept  map[string]kept        // by scope
 	// proofs are the tokens of the identity's live pods, which Azure trusts.
 	proofs   map[provider.VolumeID]provider.Token
@@ -212,6 +213,9 @@ func (c *credential) refused() (err error) {
 func (c *credential) ask(ctx context.Context, options policy.TokenRequestOptions) (azcore.AccessToken, error) {
 	c.mu.Lock()
 	inner := c.inner
+	if c.anew && options.Claims == "" {
+		options.Claims = "{}" // the metadata endpoint does not see it
+	}
 	c.mu.Unlock()
 	began := time.Now()
 	t, err := inner.GetToken(ctx, options)
@@ -219,6 +223,11 @@ func (c *credential) ask(ctx context.Context, options policy.TokenRequestOptions
 		err = &loginFailure{explained(err)}
 	}
 	c.meter.token(c.mode, time.Since(began), err)
+	if err == nil {
+		c.mu.Lock()
+		c.anew = false
+		c.mu.Unlock()
+	}
 	return t, err
 }
 
@@ -248,6 +257,7 @@ func (c *credential) renew() bool {
 	fresh, err := c.make() // the SDK's would give the same token again
 	if err == nil {
 		c.inner = fresh
+		c.anew = c.mode == azureclass.VMIdentity // whose tokens are kept for the whole process
 	}
 	return err == nil
 }

@@ -36,6 +36,17 @@ type ground struct {
 
 func newGround(t *testing.T) *ground {
 	t.Helper()
+	return groundOf(t, cloudtest.Start)
+}
+
+// newBubble is one in which time passes at once, for a synctest bubble.
+func newBubble(t *testing.T) *ground {
+	t.Helper()
+	return groundOf(t, cloudtest.Bubble)
+}
+
+func groundOf(t *testing.T, start func(testing.TB, cloud.Config) *cloudtest.Running) *ground {
+	t.Helper()
 	cluster, err := material.NewKey("ec-p256")
 	if err != nil {
 		t.Fatal(err)
@@ -45,7 +56,7 @@ func newGround(t *testing.T) *ground {
 		t.Fatal(err)
 	}
 	all := cloud.Access{cloud.Secrets: {"get", "list"}, cloud.Keys: {"get", "list"}, cloud.Certificates: {"get", "list"}}
-	g := &ground{cluster: cluster, Running: cloudtest.Start(t, cloud.Config{State: cloud.State{
+	g := &ground{cluster: cluster, Running: start(t, cloud.Config{State: cloud.State{
 		Tenants: []cloud.Tenant{{ID: tenant, Domains: []string{domain}, Applications: []cloud.Application{
 			{ClientID: principal, Secrets: []string{password}},
 			{ClientID: workload, Federated: []cloud.Federation{{Issuer: issuer, Subject: "system:serviceaccount:shop:web"}}},
@@ -65,7 +76,7 @@ func newGround(t *testing.T) *ground {
 		t.Fatal(err)
 	}
 	g.Provider, err = New(Config{
-		Flags: Flags{Cloud: "AzureStackCloud", OrderChain: true, APIVersion: "7.4", PinnedMaxAge: time.Hour, AllowNodeIdentity: true},
+		Flags: Flags{Cloud: "AzureStackCloud", OrderChain: true, APIVersion: "7.4", PinnedMaxAge: time.Hour, MaxStaleIfError: time.Hour, AllowNodeIdentity: true},
 		Getenv: func(name string) string {
 			return map[string]string{"AZURE_ENVIRONMENT_FILEPATH": g.stack}[name]
 		},
@@ -74,7 +85,7 @@ func newGround(t *testing.T) *ground {
 	if err != nil {
 		t.Fatal(err)
 	}
-	g.transport = g.Client()
+	g.transport = bounded{g.Client()}
 	return g
 }
 
