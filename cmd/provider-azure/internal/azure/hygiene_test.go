@@ -238,7 +238,16 @@ func TestNothingIsToldOfSecrets(t *testing.T) {
 	if len(s.bearers.seen) < 3 || len(s.secrets) < 11 || len(s.texts) < 17 {
 		t.Errorf("only %d access tokens, %d secrets and %d errors were seen", len(s.bearers.seen), len(s.secrets), len(s.texts))
 	}
+	s.checkTold(t)
+}
+
+// checkTold looks for secrets in what is told.
+func (s *served) checkTold(t *testing.T) {
+	t.Helper()
 	told := s.told(t)
+	if !strings.Contains(told, `level=DEBUG msg="key vault" method=get`) {
+		t.Error("the log does not say what is asked for")
+	}
 	for what, secret := range s.secrets {
 		for _, piece := range fragments(secret) {
 			if at := strings.Index(told, piece); at >= 0 {

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"log/slog"
 	"slices"
 	"strings"
 	"time"
@@ -24,6 +25,9 @@ type vault struct {
 	certs   *azcertificates.Client
 	pace    *pace
 	meter   *meter
+	log     *slog.Logger
+	url     string
+	client  string // id of the identity, "" if that is the machine's own
 }
 
 // bundle is what was read of one version of an object.
@@ -46,7 +50,7 @@ func (b *bundle) size() int {
 
 // newVault makes the clients of a vault. It needs p.mu.
 func (p *Provider) newVault(url string, s *session) (v *vault, err error) {
-	v = &vault{pace: p.paceOf(url), meter: p.meter}
+	v = &vault{pace: p.paceOf(url), meter: p.meter, log: p.log, url: url, client: s.identity.clientID}
 	options := p.options()
 	options.Cloud = s.identity.cloud.config()
 	// The SDK's own version of the API is newer than some clouds.
@@ -75,12 +79,32 @@ func (v *vault) get(ctx context.Context, key readKey) (*bundle, error) {
 	began := time.Now()
 	b, err := v.request(ctx, key)
 	err = explained(err)
-	v.meter.request(key.kind, key.name, time.Since(began), err)
+	v.tell(ctx, key, time.Since(began), err)
 	if err != nil {
 		return nil, err
 	}
 	b.began = began
 	return b, nil
+}
+
+// tell counts a request, and logs it for those who look for the reason of one.
+func (v *vault) tell(ctx context.Context, key readKey, took time.Duration, err error) {
+	v.meter.request(key.kind, key.name, took, err)
+	if v.log == nil || !v.log.Enabled(ctx, slog.LevelDebug) {
+		return
+	}
+	method := "get"
+	if key.list {
+		method = "list"
+	}
+	attrs := []slog.Attr{
+		slog.String("method", method), slog.String("path", v.url+key.kind+"/"+key.name+"/"+key.version),
+		slog.String("client", v.client), slog.Duration("took", took),
+	}
+	if err != nil {
+		attrs = append(attrs, slog.String("err", err.Error()))
+	}
+	v.log.LogAttrs(ctx, slog.LevelDebug, "key vault", attrs...)
 }
 
 func (v *vault) request(ctx context.Context, key readKey) (*bundle, error) {
