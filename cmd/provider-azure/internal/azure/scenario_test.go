@@ -132,17 +132,19 @@ func TestHistoryRefresh(t *testing.T) {
 	})
 }
 
-// TestStaleIfError: who gets the last value from memory, and who does not.
-func TestStaleIfError(t *testing.T) {
-	t.Parallel()
-	const tokenLife = 20 * time.Minute
+type staleCase struct {
+	fault  cloud.Fault
+	after  time.Duration // 1 minute if it is 0
+	change func(*ground, *provider.Request)
+	served bool
+}
+
+// tokenLife is that of access tokens in these cases.
+const tokenLife = 20 * time.Minute
+
+func staleCases() map[string]staleCase {
 	vault := func(status int) cloud.Fault { return cloud.Fault{Where: "vault", Status: status} }
-	for name, tt := range map[string]struct {
-		fault  cloud.Fault
-		after  time.Duration // 1 minute if it is 0
-		change func(*ground, *provider.Request)
-		served bool
-	}{
+	return map[string]staleCase{
 		"503":                   {fault: vault(503), served: true},
 		"500":                   {fault: vault(500), served: true},
 		"429":                   {fault: vault(429), served: true},
@@ -170,7 +172,13 @@ func TestStaleIfError(t *testing.T) {
 		"a mounted volume": {fault: vault(503), change: func(_ *ground, r *provider.Request) {
 			r.Pod, r.Volume = podOf("u1"), "csi-u1"
 		}},
-	} {
+	}
+}
+
+// TestStaleIfError: who gets the last value from memory, and who does not.
+func TestStaleIfError(t *testing.T) {
+	t.Parallel()
+	for name, tt := range staleCases() {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			synctest.Test(t, func(t *testing.T) {
