@@ -92,7 +92,7 @@ func rules() []rule {
 		{name: "the SDK stands alone", from: "./provider", never: append(kubernetes, "./..."), except: []string{"./provider/v1alpha1", "./provider/volumes/v1"}},
 		{name: "what helps testing a provider needs only the SDK", from: "./provider/...", never: append(kubernetes, "./..."), except: []string{"./provider/..."}},
 		{name: "the kinds are cheap to import", from: "./api/...", never: []string{"k8s.io/client-go/...", "k8s.io/api/...", "sigs.k8s.io/controller-runtime/..."}},
-		{name: "the driver knows no store", from: "./cmd/driver/...", never: append(vendors, "./cmd/provider-vault/...")},
+		{name: "the driver knows no store", from: "./cmd/driver/...", never: append(vendors, "./cmd/provider-*/...")},
 		{name: "a provider is not the driver", from: "./cmd/provider-*/...", never: []string{"sigs.k8s.io/controller-runtime/...", "./pkg/...", "./cmd/driver/...", "./api/..."}},
 		{name: "the Vault provider asks Kubernetes in one place", from: "./cmd/provider-vault", direct: true, never: kubernetes},
 		{name: "its store does not", from: "./cmd/provider-vault/internal/vault/...", never: kubernetes},
@@ -100,6 +100,11 @@ func rules() []rule {
 			"k8s.io/api/...", "k8s.io/client-go/rest/...", "k8s.io/client-go/kubernetes/...", "k8s.io/apimachinery/pkg/runtime",
 		}},
 		{name: "the Vault provider knows one store", from: "./cmd/provider-vault/...", never: vendors, except: []string{"github.com/hashicorp/..."}},
+		{
+			name: "the Azure provider knows one store, and no Kubernetes", from: "./cmd/provider-azure/...",
+			never: slices.Concat(vendors, kubernetes), except: []string{"github.com/Azure/...", "github.com/AzureAD/..."},
+		},
+		{name: "its files are made without a network", from: "./cmd/provider-azure/internal/keyfile", never: append(vendors, "net/http/...", "./internal/...")},
 		{name: "class parsers are pure", from: "./internal/*class/...", never: append(vendors, "net", "net/http/...", "crypto/tls", "google.golang.org/grpc/...")},
 		{name: "code shared by providers knows no store", from: "./internal/...", never: slices.Concat(kubernetes, []string{"./pkg/...", "./cmd/..."})},
 	}
