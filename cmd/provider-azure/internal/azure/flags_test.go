@@ -62,8 +62,12 @@ func TestNewChecksFlags(t *testing.T) {
 			t.Errorf("%s is accepted", arg)
 		}
 	}
-	if _, err := New(Config{Flags: *flagsOf(t), Getenv: getenv, Log: slog.New(slog.DiscardHandler)}); err != nil {
-		t.Errorf("the defaults are refused: %v", err)
+	for _, agent := range []string{"", "contoso", "contoso\x00 of many words, too many"} {
+		log := &buffer{}
+		_, err := New(Config{Flags: *flagsOf(t, "-custom-user-agent="+agent), Getenv: getenv, Log: slog.New(slog.NewTextHandler(log, nil))})
+		if err != nil || (log.String() == "") != (len(agent) < 10) || len(agent) > 10 && !strings.Contains(log.String(), "can send: contoso/of/many/words/to\"") {
+			t.Errorf("%q: %v: %s", agent, err, log)
+		}
 	}
 }
 

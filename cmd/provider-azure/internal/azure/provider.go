@@ -73,6 +73,9 @@ func New(c Config) (*Provider, error) {
 	if err := c.Flags.check(); err != nil {
 		return nil, err
 	}
+	if c.Flags.UserAgent != "" && c.Flags.UserAgent != p.userAgent {
+		p.log.Warn("custom-user-agent is cut to what Azure's SDK can send: " + p.userAgent)
+	}
 	if _, err := p.clouds.find("", ""); err != nil {
 		return nil, err
 	}
