@@ -93,7 +93,7 @@ func (m *meter) request(kind, name string, took time.Duration, err error) {
 		labels[1] = provider.KindOf(err).String()
 	}
 	if m.requestTexts != nil {
-		labels = append(labels, name)
+		labels = append(labels, short(name))
 		if err != nil {
 			labels[1] = stable(err.Error())
 		}

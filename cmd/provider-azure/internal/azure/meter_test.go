@@ -93,7 +93,7 @@ func TestLegacyLabels(t *testing.T) {
 	wantLines(t, all, `keyvault_request_count{error="`+text+`",object_name="db",object_type="secret",`+fixed+`} 100`,
 		`grpc_request_count{grpc_code="PermissionDenied",grpc_message="`+text+`",grpc_method="/Mount",`+fixed+`} 100`)
 	for i := range 2000 { // whatever users and Azure think of
-		m.request("secret", fmt.Sprint("name", i), time.Second, errors.New(strings.Repeat("x", i)))
+		m.request("secret", fmt.Sprint("name", i, "-", strings.Repeat("n", i), "\xff"), time.Second, errors.New(strings.Repeat("x", i)))
 		m.called("/Mount", time.Second, status.Error(codes.Unknown, fmt.Sprint("text ", i, strings.Repeat("y", i))))
 	}
 	all = metricsOf(t, &Provider{meter: m})

@@ -44,10 +44,6 @@ var unstable = regexp.MustCompile(strings.Join([]string{
 }, "|"))
 
 // stable is a text as a label can have it: short, and without what is never the same.
-func stable(text string) string {
-	text = unstable.ReplaceAllString(oneLine(text), "*")
-	if len(text) > maxLabel {
-		text = text[:maxLabel]
-	}
-	return strings.ToValidUTF8(text, "")
-}
+func stable(text string) string { return short(unstable.ReplaceAllString(oneLine(text), "*")) }
+
+func short(text string) string { return strings.ToValidUTF8(text[:min(len(text), maxLabel)], "") }
