@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"net"
 	"net/http"
 	"strconv"
@@ -14,6 +13,7 @@ import (
 	"unicode"
 
 	"github.com/Azure/azure-sdk-for-go/sdk/azcore"
+	"github.com/Azure/azure-sdk-for-go/sdk/azcore/runtime"
 	"github.com/Azure/azure-sdk-for-go/sdk/azidentity"
 
 	"github.com/strongroom/strongroom/provider"
@@ -146,8 +146,9 @@ func said(resp *http.Response, code string) string {
 		return code
 	}
 	const most = 64 << 10
-	body, err := io.ReadAll(io.LimitReader(resp.Body, most))
-	if err != nil {
+	// Not the body itself: the SDK may have read it to its end.
+	body, err := runtime.Payload(resp)
+	if err != nil || len(body) > most {
 		return code
 	}
 	var vault struct {
@@ -160,7 +161,7 @@ func said(resp *http.Response, code string) string {
 		} `json:"error"`
 	}
 	if json.Unmarshal(body, &vault) == nil && vault.Error.Code != "" {
-		return oneLine(strings.TrimSpace(vault.Error.Code + " " + vault.Error.InnerError.Code + ": " + vault.Error.Message))
+		return oneLine(strings.TrimSpace(vault.Error.Code+" "+vault.Error.InnerError.Code) + ": " + vault.Error.Message)
 	}
 	var directory struct {
 		Error       string `json:"error"`
@@ -176,15 +177,15 @@ func said(resp *http.Response, code string) string {
 func withCure(text string) string {
 	for _, c := range []struct{ said, cure string }{
 		{"AADSTS7000215", "the client secret in the Secret that nodePublishSecretRef names is wrong or has expired: make a new one"},
-		{"AADSTS70021", "add a federated credential to the application for the subject system:serviceaccount:NAMESPACE:NAME and the cluster's issuer"},
 		{"AADSTS700016", "check clientID and tenantID of the class: the tenant does not know the application"},
 		{"AADSTS90002", "check tenantID of the class: there is no such tenant"},
-		{"SecretDisabled", "enable the version in the vault, or name another one"},
+		{"Disabled: ", "enable the version in the vault, or name another one"},
 		{"ForbiddenByFirewall", "let the node's address, or a private endpoint, through the firewall of the vault"},
 		{"ForbiddenByPolicy", "give the identity the right to get (and list, for a history) in the access policies of the vault"},
 		{"ForbiddenByRbac", "give the identity the role Key Vault Secrets User (or Certificate User, Crypto User) at the vault"},
 		{"AADSTS700211", "the application has no federated credential for the issuer of this cluster: add one"},
 		{"AADSTS700212", "the federated credential of the application must have the audience " + federatedAudience},
+		{"AADSTS70021", "add a federated credential to the application for the subject system:serviceaccount:NAMESPACE:NAME and the cluster's issuer"},
 		{"AADSTS700024", "the pod's token has expired on its way: check the clocks of the nodes"},
 		{"AKV10032", "the tenant of the class is not the one that the vault belongs to: correct tenantID"},
 		{"Identity not found", "give the identity to the virtual machine or scale set of the node, or correct userAssignedIdentityID"},
