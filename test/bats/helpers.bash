@@ -265,7 +265,7 @@ nothing_on_node() {
 LOGS=${BATS_RUN_TMPDIR:-/tmp}/logs
 keep_logs() {
 	local pod
-	for pod in $(pods_of csi-secrets-store) $(pods_of vault-csi-provider) $(pods_of e2e-provider); do
+	for pod in $(pods_of csi-secrets-store) $(pods_of vault-csi-provider) $(pods_of csi-secrets-store-provider-azure) $(pods_of e2e-provider); do
 		kubectl -n kube-system logs "$pod" --tail=-1 >>"$LOGS"
 		kubectl -n kube-system logs "$pod" --tail=-1 --previous >>"$LOGS" 2>/dev/null || true
 	done
