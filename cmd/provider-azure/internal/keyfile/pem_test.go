@@ -97,6 +97,8 @@ func TestOrderPEMLeaves(t *testing.T) {
 		"a block without begin": turned + "-----END CERTIFICATE-----\n",
 		"two types":             turned + "-----BEGIN CERTIFICATE-----\nAAAA\n-----END PRIVATE KEY-----\n",
 		"no base64":             "-----BEGIN PRIVATE KEY-----\n****\n-----END PRIVATE KEY-----\n" + turned,
+		"a broken certificate":  "-----BEGIN CERTIFICATE-----\n****\n-----END CERTIFICATE-----\n" + turned,
+		"one without end":       c[2] + "-----BEGIN CERTIFICATE-----\nAAAA\n" + c[1] + c[0],
 		"no certificate":        turned + "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n",
 		"missing intermediate":  key + c[2] + c[0],
 		"duplicate":             key + turned + c[1],
