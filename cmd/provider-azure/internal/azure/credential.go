@@ -219,6 +219,9 @@ func (c *credential) ask(ctx context.Context, options policy.TokenRequestOptions
 	c.mu.Unlock()
 	began := time.Now()
 	t, err := inner.GetToken(ctx, options)
+	if err == nil && t.Token == "" { // of the metadata endpoint, the SDK takes that
+		err = errors.New("failed to get a token: the reply has none")
+	}
 	if err != nil {
 		err = &loginFailure{explained(err)}
 	}
