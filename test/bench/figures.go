@@ -36,6 +36,7 @@ type figures struct {
 	idleBeside, loadedBeside int
 	shared                   shared
 	leased                   leased
+	azure                    azureShared
 }
 
 // row compares a figure with what is aimed at and with what the upstream driver

@@ -38,11 +38,11 @@ func (b *bench) vaultLeases(ctx context.Context, f *figures) error {
 	if err := b.vaultClass(ctx, "database", "database/creds/bench"); err != nil {
 		return err
 	}
-	volumes, err := b.vaultPods(ctx, leasedPods, "database")
+	volumes, err := b.podsFor(ctx, "vault", leasedPods, "database")
 	if err != nil {
 		return err
 	}
-	return b.withVault(ctx, func(d *stand.Driver, _ *stand.VaultProvider) error {
+	return b.withVault(ctx, func(d *stand.Driver, _ *stand.Store) error {
 		l := &f.leased
 		_, at, err := b.vault.audited(0)
 		if err != nil {

@@ -164,20 +164,20 @@ func (v *vaultServer) leases(ctx context.Context) (int, error) {
 	return 0, nil
 }
 
-// vaultPods returns the volumes of as many pods with tokens of their service account.
-func (b *bench) vaultPods(ctx context.Context, n int, class string) ([]stand.Volume, error) {
+// podsFor returns the volumes of as many pods with tokens of their service account.
+func (b *bench) podsFor(ctx context.Context, audience string, n int, class string) ([]stand.Volume, error) {
 	account := &corev1.ServiceAccount{ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: "default"}}
 	if err := b.cluster.API.Create(ctx, account.DeepCopy()); client.IgnoreAlreadyExists(err) != nil {
 		return nil, fmt.Errorf("make a service account: %w", err) // no controller does
 	}
 	volumes := make([]stand.Volume, n)
 	_, err := measure(ctx, n, 16, func(ctx context.Context, i int) error {
-		request := &authenticationv1.TokenRequest{Spec: authenticationv1.TokenRequestSpec{Audiences: []string{"vault"}}}
+		request := &authenticationv1.TokenRequest{Spec: authenticationv1.TokenRequestSpec{Audiences: []string{audience}}}
 		if err := b.cluster.API.SubResource("token").Create(ctx, account.DeepCopy(), request); err != nil {
 			return fmt.Errorf("make a token: %w", err)
 		}
 		volumes[i] = stand.Volume{
-			Node: b.node, Namespace: namespace, Pod: fmt.Sprintf("%s-%d", class, i), Class: class, Token: request.Status.Token,
+			Node: b.node, Namespace: namespace, Pod: fmt.Sprintf("%s-%d", class, i), Class: class, Token: request.Status.Token, Audience: audience,
 		}
 		return volumes[i].Prepare()
 	})
@@ -186,7 +186,7 @@ func (b *bench) vaultPods(ctx context.Context, n int, class string) ([]stand.Vol
 
 // vaultClass makes a class of the Vault provider that is refreshed every ten seconds.
 func (b *bench) vaultClass(ctx context.Context, name, path string) error {
-	return b.cluster.VaultClass(ctx, namespace, name, map[string]string{
+	return b.cluster.StoreClass(ctx, client.ObjectKey{Namespace: namespace, Name: name}, "vault", map[string]string{
 		"roleName": "bench",
 		"objects": "- {objectName: username, secretPath: " + path + ", secretKey: username}\n" +
 			"- {objectName: password, secretPath: " + path + ", secretKey: password}\n",
@@ -194,8 +194,8 @@ func (b *bench) vaultClass(ctx context.Context, name, path string) error {
 }
 
 // withVault starts the real provider and a driver for as long as do runs.
-func (b *bench) withVault(ctx context.Context, do func(*stand.Driver, *stand.VaultProvider) error) error {
-	p, err := stand.StartVaultProvider(ctx, filepath.Join(b.root, "bin/linux/provider-vault"), b.node,
+func (b *bench) withVault(ctx context.Context, do func(*stand.Driver, *stand.Store) error) error {
+	p, err := b.node.StartStore(ctx, "vault", filepath.Join(b.root, "bin/linux/provider-vault"), "--health-addr=",
 		"--hmac-secret-name=", "--vault-addr="+b.vault.env["VAULT_ADDR"], "--vault-tls-ca-cert="+b.vault.env["VAULT_CACERT"])
 	if err != nil {
 		return err
@@ -226,11 +226,11 @@ func (b *bench) vaultShared(ctx context.Context, f *figures) error {
 	if err := b.vaultClass(ctx, "kv", "secret/data/bench"); err != nil {
 		return err
 	}
-	volumes, err := b.vaultPods(ctx, manyVaultPods, "kv")
+	volumes, err := b.podsFor(ctx, "vault", manyVaultPods, "kv")
 	if err != nil {
 		return err
 	}
-	return b.withVault(ctx, func(d *stand.Driver, p *stand.VaultProvider) (err error) {
+	return b.withVault(ctx, func(d *stand.Driver, p *stand.Store) (err error) {
 		s := &f.shared
 		if s.idle, err = p.RSS(); err != nil {
 			return err

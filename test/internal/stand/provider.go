@@ -50,19 +50,19 @@ func StartProvider(ctx context.Context, binary string, n Node) (*Provider, error
 	return s, nil
 }
 
-// VaultProvider is a running provider-vault.
-type VaultProvider struct{ *process }
+// Store is a running provider of a store.
+type Store struct{ *process }
 
-// StartVaultProvider starts the Vault provider on a node, and waits for its socket.
-func StartVaultProvider(ctx context.Context, binary string, n Node, flags ...string) (*VaultProvider, error) {
-	args := append([]string{binary, "--endpoint=" + n.ProviderSocket("vault"), "--health-addr=", "--log-level=warn"}, flags...)
-	p, err := n.start(args, filepath.Join(n.Dir, "provider-vault.log"))
+// StartStore starts the provider of a store, and waits for its socket.
+func (n Node) StartStore(ctx context.Context, name, binary string, flags ...string) (*Store, error) {
+	args := append([]string{binary, "--endpoint=" + n.ProviderSocket(name), "--log-level=warn"}, flags...)
+	p, err := n.start(args, filepath.Join(n.Dir, "provider-"+name+".log"))
 	if err != nil {
 		return nil, err
 	}
 	err = p.until(ctx, func(ctx context.Context) error {
 		var dialer net.Dialer
-		conn, silent := dialer.DialContext(ctx, "unix", n.ProviderSocket("vault"))
+		conn, silent := dialer.DialContext(ctx, "unix", n.ProviderSocket(name))
 		if silent != nil {
 			return silent
 		}
@@ -70,9 +70,9 @@ func StartVaultProvider(ctx context.Context, binary string, n Node, flags ...str
 	})
 	if err != nil {
 		_ = p.Kill()
-		return nil, fmt.Errorf("wait for the Vault provider: %w", err)
+		return nil, fmt.Errorf("wait for provider %s: %w", name, err)
 	}
-	return &VaultProvider{p}, nil
+	return &Store{p}, nil
 }
 
 // ProviderSocket is the path of a provider's socket.

@@ -73,7 +73,7 @@ func (c *Cluster) furnish(ctx context.Context, root string) (err error) {
 	if err := yaml.UnmarshalStrict(data, &driver); err != nil {
 		return fmt.Errorf("parse the CSIDriver object: %w", err)
 	}
-	driver.Spec.TokenRequests = []storagev1.TokenRequest{{Audience: "vault"}}
+	driver.Spec.TokenRequests = []storagev1.TokenRequest{{Audience: "vault"}, {Audience: "api://AzureADTokenExchange"}}
 	return c.API.Create(ctx, &driver)
 }
 
@@ -127,11 +127,11 @@ func (c *Cluster) Class(ctx context.Context, key client.ObjectKey, provider stri
 	})
 }
 
-// VaultClass makes a class of the Vault provider.
-func (c *Cluster) VaultClass(ctx context.Context, namespace, name string, parameters map[string]string) error {
+// StoreClass makes a class of the provider of a store.
+func (c *Cluster) StoreClass(ctx context.Context, key client.ObjectKey, provider string, parameters map[string]string) error {
 	return c.API.Create(ctx, &v1.SecretProviderClass{
-		ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: name},
-		Spec:       v1.SecretProviderClassSpec{Provider: "vault", Parameters: parameters},
+		ObjectMeta: metav1.ObjectMeta{Namespace: key.Namespace, Name: key.Name},
+		Spec:       v1.SecretProviderClassSpec{Provider: v1.Provider(provider), Parameters: parameters},
 	})
 }
 

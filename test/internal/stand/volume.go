@@ -31,6 +31,8 @@ type Volume struct {
 	PodUID string
 	// Token is one of the pod's service account; without it there is one that is none.
 	Token string
+	// Audience is that of the token; "vault" if it is empty.
+	Audience string
 }
 
 // UID is the pod's.
@@ -105,6 +107,10 @@ func (v Volume) Context() map[string]string {
 	if token == "" {
 		token = strings.Repeat("t", 900)
 	}
+	audience := v.Audience
+	if audience == "" {
+		audience = "vault"
+	}
 	return map[string]string{
 		"secretProviderClass":                    v.Class,
 		"csi.storage.k8s.io/pod.name":            v.Pod,
@@ -112,7 +118,7 @@ func (v Volume) Context() map[string]string {
 		"csi.storage.k8s.io/pod.uid":             v.UID(),
 		"csi.storage.k8s.io/serviceAccount.name": "default",
 		"csi.storage.k8s.io/ephemeral":           "true",
-		"csi.storage.k8s.io/serviceAccount.tokens": `{"vault":{"token":"` + token +
+		"csi.storage.k8s.io/serviceAccount.tokens": `{"` + audience + `":{"token":"` + token +
 			`","expirationTimestamp":"2099-01-01T00:00:00Z"}}`,
 	}
 }
