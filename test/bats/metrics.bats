@@ -56,7 +56,7 @@ on_that_node() { pod bats-metrics "$@"; }
 
 wait_for_pods() { kubectl -n bats-metrics wait --for=condition=Ready --timeout=90s "${@/#/pod/}"; }
 
-# start_prometheus: it reaches the drivers through the API server, scrapes and evaluates
+# start_prometheus: it reaches drivers and providers through the API server, scrapes and evaluates
 # every second, and its alerts do not wait. Debian builds it without the discovery of
 # pods, so a file takes the place of that.
 start_prometheus() {
@@ -66,18 +66,19 @@ start_prometheus() {
 	api=$(eventually 20 grep -oE '127.0.0.1:[0-9]+' "$dir/proxy")
 	targets >"$dir/targets.json"
 	sed -E '/^ *(for|interval): /d' "$MONITORING/rules.yaml" >"$dir/rules.yaml"
+	cat >"$dir/proxied" <<-END
+		  - {source_labels: [__address__], target_label: instance}
+		  - source_labels: [__meta_kubernetes_namespace, __meta_kubernetes_pod_name, __meta_kubernetes_pod_container_port_number]
+		    regex: (.+);(.+);(.+)
+		    target_label: __metrics_path__
+		    replacement: /api/v1/namespaces/\$1/pods/\$2:\$3/proxy/metrics
+		  - {target_label: __address__, replacement: '$api'}
+	END
 	{
 		echo 'global: {evaluation_interval: 1s}'
 		echo 'rule_files: [rules.yaml]'
-		sed -E 's/(scrape_interval|scrape_timeout): .*/\1: 1s/; /kubernetes_sd_configs:/,/names:/c \  file_sd_configs: [{files: [targets.json]}]' "$MONITORING/scrape.yaml"
-		cat <<-END
-			  - {source_labels: [__address__], target_label: instance}
-			  - source_labels: [__meta_kubernetes_namespace, __meta_kubernetes_pod_name, __meta_kubernetes_pod_container_port_number]
-			    regex: (.+);(.+);(.+)
-			    target_label: __metrics_path__
-			    replacement: /api/v1/namespaces/\$1/pods/\$2:\$3/proxy/metrics
-			  - {target_label: __address__, replacement: '$api'}
-		END
+		sed -E "s/(scrape_interval|scrape_timeout): .*/\1: 1s/; /kubernetes_sd_configs:/,/names:/c \  file_sd_configs: [{files: [targets.json]}]
+			/relabel_configs:/r $dir/proxied" "$MONITORING/scrape.yaml"
 	} >"$dir/prometheus.yaml"
 	promtool check config "$dir/prometheus.yaml"
 	prometheus --config.file="$dir/prometheus.yaml" --storage.tsdb.path="$dir/data" --web.listen-address=127.0.0.1:0 >"$dir/log" 2>&1 3>&- &
@@ -96,6 +97,7 @@ targets() {
 			__meta_kubernetes_namespace: $pod.metadata.namespace, __meta_kubernetes_pod_name: $pod.metadata.name,
 			__meta_kubernetes_pod_node_name: $pod.spec.nodeName, __meta_kubernetes_pod_phase: $pod.status.phase,
 			__meta_kubernetes_pod_label_app: ($pod.metadata.labels.app // ""),
+			__meta_kubernetes_pod_label_app_kubernetes_io_name: ($pod.metadata.labels["app.kubernetes.io/name"] // ""),
 			__meta_kubernetes_pod_container_port_name: .name, __meta_kubernetes_pod_container_port_number: "\(.containerPort)"
 		}
 	}]'
@@ -273,4 +275,11 @@ expressions() {
 	eventually 20 finds "ALERTS{alertname=\"StrongroomProviderDown\", alertstate=\"firing\", severity=\"critical\", provider=\"counted\", node=\"$node\"}"
 	socket e2e-provider.sock
 	eventually 20 finds_none 'ALERTS{alertname="StrongroomProviderDown", provider="counted"}'
+}
+
+@test "the providers are scraped too, each on every node" {
+	local metric
+	for metric in strongroom_vault_sessions strongroom_azure_sessions; do
+		eventually 20 finds "count($metric{job=\"secrets-store-csi-provider\"}) == $(kubectl get nodes -o name | wc -l)"
+	done
 }
