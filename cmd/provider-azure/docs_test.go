@@ -1,0 +1,166 @@
+package main
+
+import (
+	"flag"
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/strongroom/strongroom/cmd/provider-azure/internal/azure"
+	"github.com/strongroom/strongroom/cmd/provider-azure/internal/operate"
+	"github.com/strongroom/strongroom/internal/azureclass"
+)
+
+const (
+	page    = "../../docs/providers/azure.md"
+	metrics = "../../docs/metrics.md"
+)
+
+// update says that the page is to be written: go test ./cmd/provider-azure -run TestPage -update.
+const update = "update"
+
+// The tables of the page are what the program says of itself.
+func TestPage(t *testing.T) {
+	t.Parallel()
+	have, err := os.ReadFile(page)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := string(have)
+	for name, table := range map[string]string{
+		"parameters":    settings("parameter", azureclass.Parameters()),
+		"object fields": settings("field", azureclass.ObjectFields()),
+		"flags":         flagTable(programFlags()),
+	} {
+		want = replace(t, want, name, table)
+	}
+	if want == string(have) {
+		return
+	}
+	if flag.Lookup(update).Value.String() != "true" {
+		t.Fatalf("%s is out of date: run go test ./cmd/provider-azure -run TestPage -update", filepath.Base(page))
+	}
+	if err := os.WriteFile(page, []byte(want), 0o600); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// replace puts a table between the comments that name it.
+func replace(t *testing.T, text, name, table string) string {
+	t.Helper()
+	begin := "<!-- generated: " + name + " -->\n"
+	before, rest, ok := strings.Cut(text, begin)
+	_, after, ended := strings.Cut(rest, "<!-- end -->")
+	if !ok || !ended {
+		t.Fatalf("the page has no place for %s", name)
+	}
+	return before + begin + "\n" + table + "\n<!-- end -->" + after
+}
+
+func settings(kind string, list []azureclass.Setting) string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "| %s | default | meaning |\n| --- | --- | --- |\n", kind)
+	for _, s := range list {
+		fmt.Fprintf(&b, "| `%s` | %s | %s |\n", s.Name, s.Default, s.Meaning)
+	}
+	return b.String()
+}
+
+// programFlags are what main registers.
+func programFlags() *flag.FlagSet {
+	set := flag.NewFlagSet("provider-azure", flag.ContinueOnError)
+	var f azure.Flags
+	f.Register(set)
+	var o operate.Options
+	o.Register(set)
+	return set
+}
+
+// flagTable has one row for all the flags that do nothing.
+func flagTable(set *flag.FlagSet) string {
+	const idle = "without effect"
+	var rows, without []string
+	why := ""
+	set.VisitAll(func(f *flag.Flag) {
+		usage := strings.ReplaceAll(f.Usage, "|", `\|`)
+		if strings.HasPrefix(usage, idle) {
+			without, why = append(without, "`--"+f.Name+"`"), usage
+			return
+		}
+		shown := ""
+		if f.DefValue != "" {
+			shown = "`" + f.DefValue + "`"
+		}
+		rows = append(rows, fmt.Sprintf("| `--%s` | %s | %s |\n", f.Name, shown, usage))
+	})
+	rows = append(rows, fmt.Sprintf("| %s |  | %s |\n", strings.Join(without, ", "), why))
+	return "| flag | default | meaning |\n| --- | --- | --- |\n" + strings.Join(rows, "")
+}
+
+// The flags of the page are those that the program itself lists, but for those of testing.
+func TestFlagsOfPage(t *testing.T) {
+	t.Parallel()
+	p := start(t, "-help")
+	p.code(t)
+	asked := regexp.MustCompile(`(?m)^  -([\w-]+)(?: |$)`).FindAllStringSubmatch(p.log.String(), -1)
+	listed := flagTable(programFlags())
+	for _, name := range asked {
+		if !strings.Contains(listed, "`--"+name[1]+"`") {
+			t.Errorf("the page does not say what -%s does", name[1])
+		}
+	}
+	if n := strings.Count(listed, "`--"); len(asked) < 20 || n != len(asked) {
+		t.Errorf("the program has %d flags, the page %d", len(asked), n)
+	}
+}
+
+// The page of metrics lists those of the provider with their labels, and no other.
+func TestMetricsPage(t *testing.T) {
+	t.Parallel()
+	text, err := os.ReadFile(metrics)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, section, ok := strings.Cut(string(text), "\n## The provider for Azure\n")
+	if !ok {
+		t.Fatal("the page has no section about the provider")
+	}
+	listed := map[string]string{}
+	row := regexp.MustCompile("(?m)^\\| `(strongroom_azure_[a-z_]+|[a-z]+_request)` \\| ([a-z_, ]*?) ?\\| (?:counter|gauge|histogram) \\|")
+	for _, found := range row.FindAllStringSubmatch(section, -1) {
+		listed[found[1]] = found[2]
+	}
+	if diff := cmp.Diff(described(t), listed); diff != "" {
+		t.Errorf("docs/metrics.md (-described +listed):\n%s", diff)
+	}
+}
+
+// described are the labels of the provider's own metrics, by name.
+func described(t *testing.T) map[string]string {
+	t.Helper()
+	cfg := azure.Config{Getenv: func(string) string { return "" }, Log: slog.New(slog.DiscardHandler)}
+	cfg.Flags.Register(flag.NewFlagSet("", flag.ContinueOnError)) // sets the defaults
+	p, err := azure.New(cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	descs := make(chan *prometheus.Desc, 100)
+	p.Describe(descs)
+	close(descs)
+	labels := map[string]string{}
+	for d := range descs {
+		parts := regexp.MustCompile(`fqName: "([^"]+)".* variableLabels: \{([^}]*)\}`).FindStringSubmatch(d.String())
+		if parts == nil {
+			t.Fatalf("%s is not understood", d)
+		}
+		labels[parts[1]] = strings.ReplaceAll(parts[2], ",", ", ")
+	}
+	return labels
+}
