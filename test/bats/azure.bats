@@ -188,8 +188,9 @@ everybody() { echo principal workload ${AZURE_METADATA:+machine assigned}; }
 
 @test "a vault that throttles is left alone for as long as it says, and then the pod starts" {
 	AZURE_VAULT=bats-busy azure_put db "$VALUE-busy"
-	azure POST faults '{"where": "vault", "vault": "bats-busy", "skip": 1, "times": 2, "status": 429, "code": "Throttled", "message": "too many requests", "retryAfter": "4"}'
-	AZURE_VAULT=bats-busy azure_class $NS busy <<<'objectName: db, objectType: secret'
+	azure POST faults "$(jq -nc --arg client $AZURE_PRINCIPAL '{where: "vault", vault: "bats-busy", $client, times: 2,
+		status: 429, code: "Throttled", message: "too many requests", retryAfter: "4"}')"
+	also=$(every 5m) AZURE_VAULT=bats-busy azure_class $NS busy <<<'objectName: db, objectType: secret'
 	began=$SECONDS
 	credential=azure pod $NS busy busy
 	ready $NS busy
@@ -234,6 +235,26 @@ everybody() { echo principal workload ${AZURE_METADATA:+machine assigned}; }
 	grep -E '^keyvault_request_(seconds_)?count\{' "$BATS_TEST_TMPDIR/metrics"
 	grep -E '^grpc_request_(seconds_)?count\{.*Mount' "$BATS_TEST_TMPDIR/metrics"
 	! grep -F -e "$VALUE" -e not-there "$BATS_TEST_TMPDIR/metrics"
+}
+
+@test "the provider has no token of the cluster, no capability, and nothing to write to but the folder of its socket" {
+	pod=$(pod_on "$NODE_1" $NAME)
+	kubectl -n kube-system get pod "$pod" -o json >"$BATS_TEST_TMPDIR/pod"
+	jq -e 'all(.spec.volumes[]; .projected == null)' "$BATS_TEST_TMPDIR/pod"
+	jq -e '[.spec.containers[].volumeMounts[] | select(.readOnly != true) | .mountPath] == ["/provider"]' "$BATS_TEST_TMPDIR/pod"
+	jq -e 'all(.spec.containers[]; .securityContext.readOnlyRootFilesystem)' "$BATS_TEST_TMPDIR/pod"
+	threads=$(threads_of /provider-azure)
+	[ "$(wc -l <<<"$threads")" -gt 1 ]
+	for status in $threads; do
+		[ "$(on_node grep -E '^(CapPrm|CapEff|CapBnd|NoNewPrivs|Seccomp):' "$status" | tr -d ' \t' | paste -sd ' ')" = \
+			'CapPrm:0000000000000000 CapEff:0000000000000000 CapBnd:0000000000000000 NoNewPrivs:1 Seccomp:2' ]
+	done
+	for resource in secrets serviceaccounts/token pods nodes; do
+		for verb in get list create; do
+			run kubectl auth can-i $verb $resource --as system:serviceaccount:kube-system:$NAME -A
+			[ "$output" = no ]
+		done
+	done
 }
 
 @test "the provider is killed, then replaced, under running pods, and they lose no file and see no other version" {
