@@ -23,14 +23,21 @@ func librarys() []string {
 	}
 }
 
-// authority answers as the sign-in service of a cloud does.
-func (c *Cloud) authority(w http.ResponseWriter, r *http.Request) {
-	tenant, rest, _ := strings.Cut(strings.TrimPrefix(r.URL.Path, "/"), "/")
+// door is a way to the sign-in service, and what is asked of who comes that way.
+type door struct {
+	discovery, tokens string // what faults call them
+	proves            func(*Application, form) *refusal
+	count             func(client string, given bool)
+}
+
+// authority answers as the sign-in service of a cloud does, for a path below its URL.
+func (c *Cloud) authority(w http.ResponseWriter, r *http.Request, path string, d door) {
+	tenant, rest, _ := strings.Cut(strings.TrimPrefix(path, "/"), "/")
 	v2 := "v2.0/"
 	if strings.EqualFold(tenant, federation) {
 		v2 = ""
 	}
-	get := shape{method: http.MethodGet, headers: librarys()}
+	get := shape{method: http.MethodGet, headers: librarys(), fault: d.discovery}
 	switch strings.TrimSuffix(rest, "/") {
 	case v2 + ".well-known/openid-configuration":
 		c.told(w, r, get, func() { c.openid(w, tenant) })
@@ -38,7 +45,7 @@ func (c *Cloud) authority(w http.ResponseWriter, r *http.Request) {
 		c.told(w, r, get, func() { c.signingKeys(w) })
 	case "oauth2/" + v2 + "token":
 		post := shape{method: http.MethodPost, headers: librarys(), body: true}
-		c.told(w, r, post, func() { c.token(w, r, tenant) })
+		c.told(w, r, post, func() { c.token(w, r, tenant, d) })
 	case "discovery/instance":
 		c.violate(w, r, "instance discovery for an authority that is not one of Azure's own")
 	default:
@@ -52,7 +59,7 @@ func (c *Cloud) told(w http.ResponseWriter, r *http.Request, s shape, answer fun
 		c.violate(w, r, reason)
 		return
 	}
-	if r.Method == http.MethodGet && c.fails(w, r, target{where: "discovery"}) {
+	if s.fault != "" && c.fails(w, r, target{where: s.fault}) {
 		return
 	}
 	answer()
@@ -111,7 +118,7 @@ func (c *Cloud) signingKeys(w http.ResponseWriter) {
 }
 
 // token answers the client credentials grant.
-func (c *Cloud) token(w http.ResponseWriter, r *http.Request, tenantName string) {
+func (c *Cloud) token(w http.ResponseWriter, r *http.Request, tenantName string, d door) {
 	if mime, _, _ := strings.Cut(r.Header.Get("Content-Type"), ";"); mime != "application/x-www-form-urlencoded" {
 		c.violate(w, r, "content type "+mime+" for a form")
 		return
@@ -131,12 +138,12 @@ func (c *Cloud) token(w http.ResponseWriter, r *http.Request, tenantName string)
 		}
 	}
 	client := r.PostForm.Get("client_id")
-	if c.fails(w, r, target{where: "authority", client: client}) {
-		c.countToken(client, false)
+	if c.fails(w, r, target{where: d.tokens, client: client}) {
+		d.count(client, false)
 		return
 	}
-	reply, no := c.grant(tenantName, r.PostForm.Get)
-	c.countToken(client, no == nil)
+	reply, no := c.grant(tenantName, r.PostForm.Get, d.proves)
+	d.count(client, no == nil)
 	if no != nil {
 		no.correlation = r.Header.Get("Client-Request-Id")
 		c.refuse(w, no)
@@ -147,7 +154,7 @@ func (c *Cloud) token(w http.ResponseWriter, r *http.Request, tenantName string)
 
 type form func(string) string
 
-func (c *Cloud) grant(tenantName string, field form) (map[string]any, *refusal) {
+func (c *Cloud) grant(tenantName string, field form, proves func(*Application, form) *refusal) (map[string]any, *refusal) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	tenant, ok := c.state.Tenant(tenantName)
@@ -161,7 +168,7 @@ func (c *Cloud) grant(tenantName string, field form) (map[string]any, *refusal) 
 	if !ok {
 		return nil, unknownApplication(field("client_id"), tenant.ID)
 	}
-	if no := c.credential(app, field); no != nil {
+	if no := proves(app, field); no != nil {
 		return nil, no
 	}
 	resource, no := c.scope(field("scope"), tenant.ID)
@@ -210,6 +217,11 @@ func (c *Cloud) assertion(app *Application, token string) *refusal {
 	if !matches {
 		return unfederated(told)
 	}
+	return c.genuine(told, token)
+}
+
+// genuine says whether a token is valid, and its issuer's.
+func (c *Cloud) genuine(told claims, token string) *refusal {
 	if now := c.config.Now().Unix(); now >= told.Expires || now < told.NotBefore {
 		no := deny(700024, "invalid_client", "Client assertion is not within its valid time range. Expiry time of assertion %s.",
 			time.Unix(told.Expires, 0).UTC().Format(time.RFC3339))

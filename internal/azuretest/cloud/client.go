@@ -26,7 +26,7 @@ func (c *Cloud) Stack() map[string]any {
 }
 
 // Addresses are where the listeners of a cloud in this process are.
-type Addresses struct{ TLS, Metadata string }
+type Addresses struct{ TLS, Cluster, Metadata, NMI string }
 
 // Transport reaches this cloud without a name server and trusts its CA. A connection to
 // anything else fails and is a violation.
@@ -54,8 +54,12 @@ func (c *Cloud) dial(ctx context.Context, at Addresses, network, address string)
 	switch {
 	case c.owns(host) && port == strconv.Itoa(c.config.Port):
 		to = at.TLS
+	case host == APIServer, host == TokenProxy:
+		to = at.Cluster
 	case address == MetadataAddress:
 		to = at.Metadata
+	case address == NMIAddress:
+		to = at.NMI
 	}
 	if to == "" {
 		c.note("dial "+address, "this address does not belong to the cloud")

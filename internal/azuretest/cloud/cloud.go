@@ -41,10 +41,12 @@ type Config struct {
 type Cloud struct {
 	config Config
 	ca     *material.CA
+	front  door
 	tls    tls.Certificate
 	signer crypto.Signer
 
 	mu         sync.Mutex
+	clusterCA  *material.CA
 	state      State
 	faults     []*Fault
 	windows    map[string]*window
@@ -72,9 +74,13 @@ func New(config Config) (*Cloud, error) {
 	if c.ca, err = material.NewCA("Azure of the tests"); err != nil {
 		return nil, err
 	}
+	if err = c.RenewClusterCA(); err != nil {
+		return nil, err
+	}
 	if c.tls, err = c.ca.Server(config.Login, config.Suffix, "*."+config.Suffix); err != nil {
 		return nil, err
 	}
+	c.front = door{discovery: "discovery", tokens: "authority", proves: c.credential, count: c.countToken}
 	return c, c.SetState(config.State)
 }
 
@@ -116,8 +122,9 @@ func (c *Cloud) at(host string) string {
 }
 
 // Listeners are where the cloud can be reached. TLS is for authority and vaults,
-// Metadata and Control speak plain HTTP. Each may be nil.
-type Listeners struct{ TLS, Metadata, Control net.Listener }
+// Cluster for the API server of a cluster and its token proxy; Metadata, NMI and Control
+// speak plain HTTP. Each may be nil.
+type Listeners struct{ TLS, Cluster, Metadata, NMI, Control net.Listener }
 
 // Serve answers until ctx ends, and closes the listeners.
 func (c *Cloud) Serve(ctx context.Context, at Listeners) error {
@@ -130,11 +137,17 @@ func (c *Cloud) Serve(ctx context.Context, at Listeners) error {
 		}
 		group.Go(func() error { return serve(ctx, tls.NewListener(at.TLS, config), c.Handler()) })
 	}
-	if at.Metadata != nil {
-		group.Go(func() error { return serve(ctx, at.Metadata, c.MetadataHandler()) })
+	if at.Cluster != nil {
+		config := &tls.Config{MinVersion: tls.VersionTLS12, NextProtos: []string{"http/1.1"}, GetCertificate: c.clusterCertificate}
+		group.Go(func() error { return serve(ctx, tls.NewListener(at.Cluster, config), c.proxyHandler()) })
 	}
-	if at.Control != nil {
-		group.Go(func() error { return serve(ctx, at.Control, c.ControlHandler()) })
+	for _, plain := range []struct {
+		at      net.Listener
+		handler http.Handler
+	}{{at.Metadata, c.MetadataHandler()}, {at.NMI, c.NMIHandler()}, {at.Control, c.ControlHandler()}} {
+		if plain.at != nil {
+			group.Go(func() error { return serve(ctx, plain.at, plain.handler) })
+		}
 	}
 	return group.Wait()
 }
@@ -174,7 +187,7 @@ func (c *Cloud) Handler() http.Handler {
 		vault, ok := strings.CutSuffix(host, "."+c.config.Suffix)
 		switch {
 		case host == c.config.Login:
-			c.authority(w, r)
+			c.authority(w, r, r.URL.Path, c.front)
 		case ok && !strings.Contains(vault, "."):
 			c.vault(w, r, vault)
 		default:

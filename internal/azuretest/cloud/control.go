@@ -13,6 +13,7 @@ import (
 // over HTTP, for loopback only, since everybody who reaches it may do everything.
 //
 //	GET    /ca.pem                                   what clients must trust
+//	GET    /cluster.pem                              and what to trust in the cluster
 //	GET    /stack.json                               the definition of this cloud, as AzureStackCloud wants it
 //	GET    /state        PUT /state                  everything (State)
 //	PUT    /issuers                                  the OpenID providers ([]Issuer)
@@ -28,6 +29,7 @@ import (
 func (c *Cloud) ControlHandler() http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /ca.pem", func(w http.ResponseWriter, _ *http.Request) { writeRaw(w, http.StatusOK, string(c.CA())) })
+	mux.HandleFunc("GET /cluster.pem", func(w http.ResponseWriter, _ *http.Request) { writeRaw(w, http.StatusOK, string(c.ClusterCA())) })
 	mux.HandleFunc("GET /stack.json", func(w http.ResponseWriter, _ *http.Request) { write(w, http.StatusOK, c.Stack()) })
 	mux.HandleFunc("GET /state", func(w http.ResponseWriter, _ *http.Request) { write(w, http.StatusOK, c.State()) })
 	mux.HandleFunc("PUT /state", order(func(_ *http.Request, state State) (any, error) { return nil, c.SetState(state) }))

@@ -17,6 +17,14 @@ type Counters struct {
 	Refused         map[string]int `json:"refused"`
 	MetadataTokens  map[string]int `json:"metadataTokens"`
 	MetadataRefused map[string]int `json:"metadataRefused"`
+	// ProxyTokens and ProxyRefused are by client id, of the cluster's token proxy; Lookups
+	// are connections to its API server.
+	ProxyTokens  map[string]int `json:"proxyTokens"`
+	ProxyRefused map[string]int `json:"proxyRefused"`
+	Lookups      int            `json:"lookups"`
+	// NMITokens and NMIRefused are by pod, as NAMESPACE/NAME.
+	NMITokens  map[string]int `json:"nmiTokens"`
+	NMIRefused map[string]int `json:"nmiRefused"`
 	// Challenges are requests without a token, by vault.
 	Challenges map[string]int `json:"challenges"`
 	// Throttled are answers 429 of a quota, by vault. They are in Reads, or in Challenges,
@@ -75,6 +83,7 @@ func newTally() tally {
 	return tally{
 		Counters: Counters{
 			Tokens: map[string]int{}, Refused: map[string]int{}, MetadataTokens: map[string]int{}, MetadataRefused: map[string]int{},
+			ProxyTokens: map[string]int{}, ProxyRefused: map[string]int{}, NMITokens: map[string]int{}, NMIRefused: map[string]int{},
 			Challenges: map[string]int{}, Throttled: map[string]int{}, Peak: map[string]int{},
 		},
 		reads: map[Read]int{},
@@ -87,7 +96,8 @@ func (c *Cloud) Counters() Counters {
 	defer c.mu.Unlock()
 	counters := c.tally.Counters
 	for _, counted := range []*map[string]int{
-		&counters.Tokens, &counters.Refused, &counters.MetadataTokens, &counters.MetadataRefused, &counters.Challenges, &counters.Throttled, &counters.Peak,
+		&counters.Tokens, &counters.Refused, &counters.MetadataTokens, &counters.MetadataRefused, &counters.ProxyTokens,
+		&counters.ProxyRefused, &counters.NMITokens, &counters.NMIRefused, &counters.Challenges, &counters.Throttled, &counters.Peak,
 	} {
 		*counted = maps.Clone(*counted)
 	}
@@ -112,9 +122,13 @@ func (c *Cloud) ClearCounters() {
 func (c *Cloud) countToken(client string, given bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	oneMore(c.tally.Tokens, c.tally.Refused, client, given)
+}
+
+func oneMore(tokens, refused map[string]int, who string, given bool) {
 	if given {
-		c.tally.Tokens[client]++
+		tokens[who]++
 	} else {
-		c.tally.Refused[client]++
+		refused[who]++
 	}
 }

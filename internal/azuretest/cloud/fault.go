@@ -14,8 +14,9 @@ import (
 // first group that are set must match. It is due after Skip requests, for Times of them
 // (for ever if Times is zero).
 type Fault struct {
-	// Where is vault, authority (its tokens), discovery (its OpenID configuration) or
-	// metadata.
+	// Where is vault, authority (its tokens), discovery (its OpenID configuration),
+	// proxy and proxy-discovery (the same through the cluster's token proxy), metadata
+	// or nmi (whose Client is a pod, as NAMESPACE/NAME).
 	Where  string `json:"where"`
 	Vault  string `json:"vault,omitempty"`
 	Kind   Kind   `json:"kind,omitempty"`

@@ -39,7 +39,7 @@ func (c *Cloud) machineToken(w http.ResponseWriter, r *http.Request) {
 	reply, no := c.machineGrant(client, r.Header.Get("Metadata"), r.URL.Query().Get("resource"))
 	c.countMetadata(client, no == nil)
 	if no != nil {
-		write(w, no.status, map[string]any{"error": no.kind, "error_description": no.text})
+		c.refuse(w, no)
 		return
 	}
 	write(w, http.StatusOK, reply)
@@ -51,11 +51,7 @@ func (c *Cloud) countMetadata(client string, given bool) {
 	if client == "" {
 		client = c.state.Machine.System
 	}
-	if given {
-		c.tally.MetadataTokens[client]++
-	} else {
-		c.tally.MetadataRefused[client]++
-	}
+	oneMore(c.tally.MetadataTokens, c.tally.MetadataRefused, client, given)
 }
 
 func (c *Cloud) machineGrant(client, header, resource string) (map[string]any, *refusal) {

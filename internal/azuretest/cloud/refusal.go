@@ -53,6 +53,10 @@ func unfederated(told claims) *refusal {
 }
 
 func (c *Cloud) refuse(w http.ResponseWriter, no *refusal) {
+	if no.code == 0 { // it is not the authority that refuses
+		write(w, no.status, map[string]any{"error": no.kind, "error_description": no.text})
+		return
+	}
 	write(w, no.status, c.refusalBody(no))
 }
 

@@ -16,6 +16,9 @@ type State struct {
 	Issuers      []Issuer `json:"issuers,omitempty"`
 	Vaults       []Vault  `json:"vaults,omitempty"`
 	Machine      Machine  `json:"machine"`
+	Cluster      Cluster  `json:"cluster"`
+	// Pods are those that pod identity's NMI knows.
+	Pods []Pod `json:"pods,omitempty"`
 }
 
 // Tenant is a directory. ID is a GUID, or "adfs" for the federation service of an
@@ -242,6 +245,7 @@ func (v *Vault) object(kind Kind, name string) (*Object, bool) {
 // clone copies what may change later. The Content of a version never does.
 func clone(s State) State {
 	s.Tenants, s.Issuers, s.Vaults = slices.Clone(s.Tenants), slices.Clone(s.Issuers), slices.Clone(s.Vaults)
+	s.Cluster.Bindings, s.Pods = slices.Clone(s.Cluster.Bindings), slices.Clone(s.Pods)
 	for i := range s.Tenants {
 		s.Tenants[i].Applications = slices.Clone(s.Tenants[i].Applications)
 	}

@@ -55,6 +55,8 @@ type shape struct {
 	// headers are those that may be there beside everybody's.
 	headers []string
 	body    bool
+	// fault is what faults call such requests, if told is to look for them.
+	fault string
 }
 
 // everybody's headers are what HTTP libraries and Azure's SDKs send with any request.

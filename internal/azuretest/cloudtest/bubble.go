@@ -19,8 +19,8 @@ var ports atomic.Int32 //nolint:gochecknoglobals // as the SDK's cache is
 func Bubble(t testing.TB, config cloud.Config) *Running {
 	t.Helper()
 	config.Port = 20_000 + int(ports.Add(1))
-	encrypted, metadata := newPipes(), newPipes()
-	running := run(t, config, cloud.Listeners{TLS: encrypted, Metadata: metadata})
+	encrypted, cluster, metadata, nmi := newPipes(), newPipes(), newPipes(), newPipes()
+	running := run(t, config, cloud.Listeners{TLS: encrypted, Cluster: cluster, Metadata: metadata, NMI: nmi})
 	running.Transport.DialContext = func(ctx context.Context, _, address string) (net.Conn, error) {
 		host, _, err := net.SplitHostPort(address)
 		switch {
@@ -28,6 +28,10 @@ func Bubble(t testing.TB, config cloud.Config) *Running {
 			return nil, err
 		case address == cloud.MetadataAddress:
 			return metadata.dial(ctx)
+		case address == cloud.NMIAddress:
+			return nmi.dial(ctx)
+		case host == cloud.APIServer, host == cloud.TokenProxy:
+			return cluster.dial(ctx)
 		case strings.HasSuffix(host, ".azure.test"):
 			return encrypted.dial(ctx)
 		}

@@ -24,7 +24,7 @@ func (r *Running) Client() *http.Client { return &http.Client{Transport: r.Trans
 // The test fails if it ends with violations.
 func Start(t testing.TB, config cloud.Config) *Running {
 	t.Helper()
-	listeners := cloud.Listeners{TLS: listen(t), Metadata: listen(t)}
+	listeners := cloud.Listeners{TLS: listen(t), Cluster: listen(t), Metadata: listen(t), NMI: listen(t)}
 	if config.Port == 0 {
 		address, ok := listeners.TLS.Addr().(*net.TCPAddr)
 		if !ok {
@@ -47,7 +47,10 @@ func run(t testing.TB, config cloud.Config, listeners cloud.Listeners) *Running 
 	if err != nil {
 		t.Fatal(err)
 	}
-	addresses := cloud.Addresses{TLS: listeners.TLS.Addr().String(), Metadata: listeners.Metadata.Addr().String()}
+	addresses := cloud.Addresses{
+		TLS: listeners.TLS.Addr().String(), Cluster: listeners.Cluster.Addr().String(),
+		Metadata: listeners.Metadata.Addr().String(), NMI: listeners.NMI.Addr().String(),
+	}
 	transport, err := azure.Transport(addresses)
 	if err != nil {
 		t.Fatal(err)
