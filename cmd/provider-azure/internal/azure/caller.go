@@ -31,13 +31,15 @@ type identity struct {
 	clientID string
 	secret   [sha256.Size]byte // keyed hash of the client secret
 	cloud    environment
+	pod      string // that alone has a token of pod identity
 }
 
 // caller is who asks for a volume, and with what.
 type caller struct {
 	identity
 
-	pod          provider.Pod
+	asks         provider.Pod
+	proxy        *tokenProxy // of AKS
 	token        provider.Token
 	clientSecret provider.Secret
 }
@@ -48,7 +50,7 @@ func (p *Provider) admit(req *provider.Request, class *azureclass.Class) (*calle
 	if err != nil {
 		return nil, provider.Errorf(provider.Invalid, "%w", err)
 	}
-	c := &caller{pod: req.Pod, identity: identity{
+	c := &caller{asks: req.Pod, proxy: p.proxy, identity: identity{
 		namespace: req.Pod.Namespace, account: req.Pod.ServiceAccount,
 		mode: class.Mode, tenant: class.Tenant, clientID: class.ClientID, cloud: where,
 	}}
@@ -59,8 +61,10 @@ func (p *Provider) admit(req *provider.Request, class *azureclass.Class) (*calle
 		err = c.takeToken(req, federatedAudience)
 	case azureclass.TokenProxy:
 		err = c.takeToken(req, bindingAudience)
-	case azureclass.VMIdentity, azureclass.PodIdentity:
-		if p.forbidNodeIdentity && class.Mode == azureclass.VMIdentity {
+	case azureclass.PodIdentity:
+		c.pod = req.Pod.Name + "/" + req.Pod.UID
+	case azureclass.VMIdentity:
+		if p.forbidNodeIdentity {
 			err = provider.Errorf(provider.Invalid, "the operator of provider-azure does not let classes use the identity of the node: "+
 				"use workload identity (clientID), or see its flag allow-node-identity")
 		}
@@ -115,7 +119,10 @@ func (c *caller) takeToken(req *provider.Request, audience string) error {
 
 // String says as whom Azure is asked.
 func (c *caller) String() string {
-	if c.clientID == "" {
+	switch {
+	case c.mode == azureclass.PodIdentity:
+		return string(c.mode) + " of pod " + c.namespace + "/" + c.asks.Name
+	case c.clientID == "":
 		return string(c.mode)
 	}
 	return string(c.mode) + " with client id " + c.clientID

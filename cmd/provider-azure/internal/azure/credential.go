@@ -3,6 +3,7 @@ package azure
 import (
 	"context"
 	"errors"
+	"fmt"
 	"sync"
 	"time"
 
@@ -92,8 +93,16 @@ func (c *credential) open(who *caller, options azcore.ClientOptions) (azcore.Tok
 			managed.ID = azidentity.ClientID(who.clientID)
 		}
 		return azidentity.NewManagedIdentityCredential(managed)
+	case azureclass.TokenProxy:
+		options.Transport = who.proxy
+		asked, err := azidentity.NewClientAssertionCredential(who.tenant, who.clientID, c.proof, &azidentity.ClientAssertionCredentialOptions{
+			ClientOptions: options, DisableInstanceDiscovery: true,
+		})
+		return &proxyCredential{asked, who.proxy}, err
+	case azureclass.PodIdentity:
+		return newNMI(who, options)
 	default:
-		return nil, errors.New("this provider does not know the identity mode yet")
+		return nil, fmt.Errorf("identity mode %s is not known", who.mode)
 	}
 }
 
@@ -158,6 +167,9 @@ func (c *credential) GetToken(ctx context.Context, options policy.TokenRequestOp
 		}
 		return t, true, err
 	})
+	if errors.Is(err, context.DeadlineExceeded) {
+		err = &loginFailure{explained(fmt.Errorf("no answer to the request for a token: %w", err))}
+	}
 	return t, err
 }
 

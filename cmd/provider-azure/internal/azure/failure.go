@@ -119,8 +119,12 @@ func explained(err error) error {
 	if _, ok := errors.AsType[*provider.Error](err); ok { // of the login, or our own
 		return err
 	}
-	d := explain(err)
-	err = errors.New(d.text)
+	return explain(err).failure()
+}
+
+// failure is an error with all that there is to say about it.
+func (d diagnosis) failure() error {
+	err := errors.New(d.text)
 	switch {
 	case d.outage:
 		err = outage{err}
@@ -189,6 +193,7 @@ func withCure(text string) string {
 		{"AADSTS700024", "the pod's token has expired on its way: check the clocks of the nodes"},
 		{"AKV10032", "the tenant of the class is not the one that the vault belongs to: correct tenantID"},
 		{"Identity not found", "give the identity to the virtual machine or scale set of the node, or correct userAssignedIdentityID"},
+		{nmiHost, "there is no NMI of pod identity on the node, which Azure has retired: use workload identity (clientID)"},
 		{metadataHost, "is the node a virtual machine of Azure, and has it a managed identity?"},
 		{"x509: ", "the certificate is not one that the provider trusts: its container has to know the CA (SSL_CERT_FILE)"},
 		{"no such host", "check keyvaultName and cloudName of the class, and the DNS of the node"},

@@ -66,6 +66,13 @@ func groundOf(t *testing.T, start func(testing.TB, cloud.Config) *cloudtest.Runn
 		Issuers: []cloud.Issuer{{URL: issuer, JWKS: jwks}},
 		Vaults:  []cloud.Vault{{Name: "shop", Tenant: tenant, Access: map[string]cloud.Access{principal: all, workload: all, machine: all, assigned: all}}},
 		Machine: cloud.Machine{Tenant: tenant, System: machine, Assigned: []string{assigned}},
+		Cluster: cloud.Cluster{ID: clusterOne, Bindings: []cloud.Binding{{ClientID: workload, Subject: "system:serviceaccount:shop:web"}}},
+		Pods: []cloud.Pod{
+			{Namespace: "shop", Name: "web-u1", ClientID: assigned},
+			{Namespace: "shop", Name: "web-u2", ClientID: machine},
+			{Namespace: "shop", Name: "web-string", ClientID: assigned, Times: "string"},
+			{Namespace: "shop", Name: "web-date", ClientID: assigned, Times: "date"},
+		},
 	}})}
 	text, err := json.Marshal(g.Stack())
 	if err != nil {
@@ -86,15 +93,22 @@ func groundOf(t *testing.T, start func(testing.TB, cloud.Config) *cloudtest.Runn
 		t.Fatal(err)
 	}
 	g.transport = bounded{g.Client()}
+	g.proxy.dial, g.proxy.caFile = g.Transport.DialContext, filepath.Join(t.TempDir(), "ca.crt")
+	g.writeCA(t, g.ClusterCA())
 	return g
 }
 
 // token is the pod's, for Azure, as kubelet would bring it.
 func (g *ground) token(t *testing.T, pod provider.Pod, life time.Duration) provider.Token {
 	t.Helper()
+	return g.tokenFor(t, federatedAudience, pod, life)
+}
+
+func (g *ground) tokenFor(t *testing.T, audience string, pod provider.Pod, life time.Duration) provider.Token {
+	t.Helper()
 	expires := time.Now().Add(life)
 	text, err := cloud.Sign(g.cluster, "cluster", map[string]any{
-		"iss": issuer, "sub": "system:serviceaccount:" + pod.Namespace + ":" + pod.ServiceAccount, "aud": []string{federatedAudience},
+		"iss": issuer, "sub": "system:serviceaccount:" + pod.Namespace + ":" + pod.ServiceAccount, "aud": []string{audience},
 		"iat": time.Now().Add(-time.Minute).Unix(), "nbf": time.Now().Add(-time.Minute).Unix(), "exp": expires.Unix(),
 		"kubernetes.io": map[string]any{"serviceaccount": map[string]string{"uid": "sa-1"}, "pod": map[string]string{"uid": pod.UID}},
 	})

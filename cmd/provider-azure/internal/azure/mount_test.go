@@ -31,6 +31,8 @@ func TestModes(t *testing.T) {
 		"node, user assigned": func(_ *ground, r *provider.Request) {
 			r.Parameters["useVMManagedIdentity"], r.Parameters["userAssignedIdentityID"] = "true", assigned
 		},
+		"pod identity":          func(_ *ground, r *provider.Request) { r.Parameters["usePodIdentity"] = "true" },
+		"AKS's own token proxy": func(g *ground, r *provider.Request) { g.asBound(t, r) },
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

@@ -26,6 +26,7 @@ type Provider struct {
 	clouds             clouds
 	render             renderer
 	transport          policy.Transporter
+	proxy              *tokenProxy
 	apiVersion         string
 	pinnedMaxAge       time.Duration
 	forbidNodeIdentity bool
@@ -70,7 +71,11 @@ func New(c Config) (*Provider, error) {
 		}
 	}
 	p.meter, p.userAgent = newMeter(c.Flags.LegacyMetricLabels, p.countSessions), c.Flags.userAgent()
-	if err := c.Flags.check(); err != nil {
+	err := c.Flags.check()
+	if err != nil {
+		return nil, err
+	}
+	if p.proxy, err = newTokenProxy(&c.Flags, c.Getenv); err != nil {
 		return nil, err
 	}
 	if c.Flags.UserAgent != "" && c.Flags.UserAgent != p.userAgent {
