@@ -25,6 +25,16 @@ const (
 	refusalHolds = 10 * time.Second
 	// maxProofs is how many pods' tokens are tried for one access token.
 	maxProofs = 3
+	// loginTry bounds one try to get a token, so that one of which nothing is heard is
+	// made again.
+	loginTry = 10 * time.Second
+	// After a login that failed for a reason that may pass, those who waited for it
+	// within failureHolds do not ask one after the other; and nobody asks for as long as
+	// Azure says, up to longestHold.
+	failureHolds = time.Second
+	longestHold  = time.Minute
+	// leastLeft is how long a token must be good for that stands in for a new one.
+	leastLeft = 30 * time.Second
 )
 
 // credential hands out the access tokens of one identity. The SDK's own credentials
@@ -41,6 +51,12 @@ type credential struct {
 	inner azcore.TokenCredential // it has a cache of its own
 	anew  bool                   // that cache is not to be used
 	kept  map[string]kept        // by scope
+	// generation changes when tokens are dropped.
+	generation int
+	failed     error // of the last login
+	failedAt   time.Time
+	failures   int
+	until      time.Time // that it holds for everybody
 	// proofs are the tokens of the identity's live pods, which Azure trusts.
 	proofs   map[provider.VolumeID]provider.Token
 	refusals map[provider.Secret]refusal
@@ -67,6 +83,10 @@ func newCredential(c *caller, options azcore.ClientOptions, m *meter) (*credenti
 		proofs: map[provider.VolumeID]provider.Token{}, refusals: map[provider.Secret]refusal{},
 	}
 	options.Cloud = c.cloud.config()
+	options.Retry.TryTimeout = loginTry
+	if c.mode != azureclass.VMIdentity { // which wants more patience
+		options.Retry.MaxRetryDelay = maxPause
+	}
 	options.PerRetryPolicies = append(options.PerRetryPolicies, watcher{by: byLogin, meter: m, seen: made.last.note})
 	made.make = func() (azcore.TokenCredential, error) { return made.open(c, options) }
 	var err error
@@ -145,8 +165,12 @@ func (c *credential) proof(ctx context.Context) (string, error) {
 
 // GetToken implements [azcore.TokenCredential]. The tenant that the vault's challenge
 // names is ignored: the class says which one to ask.
-func (c *credential) GetToken(ctx context.Context, options policy.TokenRequestOptions) (azcore.AccessToken, error) {
+func (c *credential) GetToken(ctx context.Context, options policy.TokenRequestOptions) (azcore.AccessToken, error) { //nolint:contextcheck // a read outlives its tries
 	options.TenantID = ""
+	read, _ := ctx.Value(readingKey{}).(*reading)
+	if read != nil {
+		ctx = read.ctx
+	}
 	if len(options.Scopes) != 1 || options.Claims != "" {
 		return c.request(ctx, options)
 	}
@@ -158,19 +182,82 @@ func (c *credential) GetToken(ctx context.Context, options policy.TokenRequestOp
 		if t, ok := c.find(scope); ok {
 			return t, true, nil
 		}
+		if err := c.holds(read); err != nil {
+			return azcore.AccessToken{}, true, err
+		}
 		began := time.Now()
 		t, err := c.request(ctx, options)
-		if err == nil {
-			c.mu.Lock()
-			c.kept[scope] = kept{t, began}
-			c.mu.Unlock()
+		if ctx.Err() == nil {
+			c.note(scope, kept{t, began}, err)
 		}
 		return t, true, err
 	})
 	if errors.Is(err, context.DeadlineExceeded) {
 		err = &loginFailure{explained(fmt.Errorf("no answer to the request for a token: %w", err))}
 	}
-	return t, err
+	if err != nil {
+		return c.spare(scope, err)
+	}
+	return t, nil
+}
+
+// reading is a whole read of a vault. A login may take longer than one try of the
+// request that needs it.
+type reading struct {
+	ctx context.Context // its tries have their own
+	// As the credential was when it began.
+	generation, failures int
+}
+
+// readingKey is for the place in a context where a reading is.
+type readingKey struct{}
+
+// begin notes what a read can know of the credential.
+func (c *credential) begin(ctx context.Context) (context.Context, *reading) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	r := &reading{ctx: ctx, generation: c.generation, failures: c.failures}
+	return context.WithValue(ctx, readingKey{}, r), r
+}
+
+// holds returns how the last login failed, if that stands for another one.
+func (c *credential) holds(read *reading) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	waited := read != nil && read.failures < c.failures && time.Since(c.failedAt) < failureHolds
+	if waited || time.Now().Before(c.until) {
+		return c.failed
+	}
+	return nil
+}
+
+// note keeps what became of a login.
+func (c *credential) note(scope string, t kept, err error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if err == nil {
+		c.kept[scope], c.failed, c.until = t, nil, time.Time{}
+		return
+	}
+	if e, ok := errors.AsType[*provider.Error](err); ok && passes(e.Kind) {
+		c.failures++
+		c.failed, c.failedAt, c.until = err, time.Now(), time.Now().Add(min(e.RetryAfter, longestHold))
+	}
+}
+
+// passes says whether a failed login says nothing about who wants to log in.
+func passes(k provider.Kind) bool {
+	return k == provider.Unavailable || k == provider.Throttled || k == provider.Timeout
+}
+
+// spare returns the token that there is if Azure gives no newer one at the moment.
+func (c *credential) spare(scope string, err error) (azcore.AccessToken, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if t := c.kept[scope]; passes(provider.KindOf(err)) && time.Until(t.ExpiresOn) > leastLeft {
+		return t.AccessToken, nil
+	}
+	return azcore.AccessToken{}, err
 }
 
 // triedKey is for the place in a context where proof notes what it has given.
@@ -234,6 +321,9 @@ func (c *credential) ask(ctx context.Context, options policy.TokenRequestOptions
 	if err == nil && t.Token == "" { // of the metadata endpoint, the SDK takes that
 		err = errors.New("failed to get a token: the reply has none")
 	}
+	if errors.Is(err, context.DeadlineExceeded) || provider.KindOf(err) == provider.Timeout {
+		err = fmt.Errorf("no answer to the request for a token: %w", err)
+	}
 	if err != nil {
 		err = &loginFailure{explained(err)}
 	}
@@ -255,10 +345,14 @@ func (c *credential) find(scope string) (azcore.AccessToken, bool) {
 }
 
 // renew drops tokens that Key Vault has just refused, unless they are new; false if
-// there is none to drop.
-func (c *credential) renew() bool {
+// there is none to drop. Of several who met the refusal the first one drops them for
+// all.
+func (c *credential) renew(met *reading) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	if c.generation != met.generation {
+		return true
+	}
 	old := false
 	for scope, t := range c.kept {
 		if time.Since(t.since) > firstRenewal {
@@ -272,6 +366,7 @@ func (c *credential) renew() bool {
 	fresh, err := c.make() // the SDK's would give the same token again
 	if err == nil {
 		c.inner = fresh
+		c.generation++
 		c.anew = c.mode == azureclass.VMIdentity // whose tokens are kept for the whole process
 	}
 	return err == nil

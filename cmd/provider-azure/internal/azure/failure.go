@@ -52,9 +52,15 @@ func explain(err error) diagnosis {
 		return explainAnswer(refused.RawResponse, refused.StatusCode, refused.ErrorCode)
 	}
 	text := oneLine(err.Error())
+	if strings.Contains(text, challengeMismatch) {
+		return diagnosis{kind: provider.Invalid, text: withCure(text)}
+	}
 	_, network := errors.AsType[net.Error](err)
 	return diagnosis{kind: provider.Unavailable, text: withCure(text), outage: network && !isTrust(text)}
 }
+
+// challengeMismatch is in what the SDK says of a vault that wants tokens for others.
+const challengeMismatch = "challenge resource"
 
 // explainAnswer is for what Key Vault says.
 func explainAnswer(resp *http.Response, status int, code string) diagnosis {
@@ -81,11 +87,16 @@ func explainLogin(err *azidentity.AuthenticationFailedError) diagnosis {
 		return diagnosis{kind: kind, text: "failed to get a token: " + withCure(text), outage: kind == provider.Unavailable && !isTrust(text)}
 	}
 	d := diagnosis{kind: kindOf(err.RawResponse.StatusCode), wait: retryAfter(err.RawResponse)}
-	d.outage = d.kind == provider.Throttled || d.kind == provider.Unavailable
-	if d.kind == provider.Invalid || d.kind == provider.NotFound {
+	words := said(err.RawResponse, "")
+	switch {
+	case d.kind == provider.Throttled || d.kind == provider.Unavailable:
+	case words == "": // it says nothing about who asks
+		d.kind, words = provider.Unavailable, "without a word of Azure's: does something between the node and Azure answer for it?"
+	default:
 		d.kind = provider.Denied
 	}
-	d.text = withCure(fmt.Sprintf("failed to get a token: %d %s", err.RawResponse.StatusCode, said(err.RawResponse, "")))
+	d.outage = d.kind != provider.Denied
+	d.text = withCure(strings.TrimSpace(fmt.Sprintf("failed to get a token: %d %s", err.RawResponse.StatusCode, words)))
 	return d
 }
 
@@ -181,6 +192,8 @@ func said(resp *http.Response, code string) string {
 func withCure(text string) string {
 	for _, c := range []struct{ said, cure string }{
 		{"AADSTS7000215", "the client secret in the Secret that nodePublishSecretRef names is wrong or has expired: make a new one"},
+		{"AADSTS7000222", "the client secret in the Secret that nodePublishSecretRef names has expired: make a new one"},
+		{"AADSTS500011", "check cloudName and tenantID of the class: the tenant does not know the Key Vault of that cloud"},
 		{"AADSTS700016", "check clientID and tenantID of the class: the tenant does not know the application"},
 		{"AADSTS90002", "check tenantID of the class: there is no such tenant"},
 		{"Disabled: ", "enable the version in the vault, or name another one"},
@@ -193,11 +206,11 @@ func withCure(text string) string {
 		{"AADSTS700024", "the pod's token has expired on its way: check the clocks of the nodes"},
 		{"AKV10032", "the tenant of the class is not the one that the vault belongs to: correct tenantID"},
 		{"Identity not found", "give the identity to the virtual machine or scale set of the node, or correct userAssignedIdentityID"},
-		{nmiHost, "there is no NMI of pod identity on the node, which Azure has retired: use workload identity (clientID)"},
+		{nmiHost, "is the NMI of pod identity on the node? Azure has retired it: use workload identity (clientID)"},
 		{metadataHost, "is the node a virtual machine of Azure, and has it a managed identity?"},
 		{"x509: ", "the certificate is not one that the provider trusts: its container has to know the CA (SSL_CERT_FILE)"},
 		{"no such host", "check keyvaultName and cloudName of the class, and the DNS of the node"},
-		{"challenge resource", "keyvaultName and cloudName of the class lead to a host that is no Key Vault of that cloud"},
+		{challengeMismatch, "keyvaultName and cloudName of the class lead to a host that is no Key Vault of that cloud"},
 		{"SecretNotFound", "create the secret in the vault, or correct objectName and objectVersion"},
 		{"CertificateNotFound", "create the certificate in the vault, or correct objectName and objectVersion"},
 		{"KeyNotFound", "create the key in the vault, or correct objectName and objectVersion"},

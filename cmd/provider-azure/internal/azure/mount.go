@@ -32,6 +32,7 @@ type mount struct {
 	session   *session
 	vault     *vault
 	id        provider.VolumeID
+	volume    *volume
 	notBefore time.Time // of what is shared with other volumes
 	forced    time.Time // of what the volume has itself
 	refresh   bool      // the volume is mounted already
@@ -215,12 +216,15 @@ func (p *Provider) read(ctx context.Context, m *mount, key readKey) (*bundle, er
 	if b := p.pinned(m, key); b != nil {
 		return b, nil
 	}
+	ahead, done := m.session.turns.take(key, !m.refresh)
+	defer done()
 	b, own, err := m.session.reads.Do(ctx, key, p.newerFor(m, key), func(ctx context.Context) (*bundle, bool, error) {
-		if err := m.vault.pace.wait(ctx, m.refresh); err != nil {
+		if err := m.vault.pace.wait(ctx, ahead); err != nil {
 			return nil, false, err
 		}
+		ctx, began := m.session.credential.begin(ctx)
 		b, err := m.vault.get(ctx, key)
-		if isUnauthorized(err) && m.session.credential.renew() {
+		if isUnauthorized(err) && m.session.credential.renew(began) {
 			b, err = m.vault.get(ctx, key)
 		}
 		return b, true, err
@@ -281,7 +285,10 @@ func (m *mount) failure(err error) error {
 		failed.Kind, failed.RetryAfter = own.Kind, own.RetryAfter
 	case errors.Is(err, context.DeadlineExceeded):
 		failed.Kind = provider.Timeout
-		err = fmt.Errorf("no time is left to wait for Azure%s%s: %w", m.vault.pace.recent(), m.session.credential.last.recent(), err)
+		err = fmt.Errorf("no time is left to wait for Azure: %w", err)
+	}
+	if failed.Kind == provider.Timeout {
+		err = fmt.Errorf("%w%s%s", err, m.vault.pace.recent(), m.session.credential.last.recent())
 	}
 	if _, ok := errors.AsType[*loginFailure](err); ok {
 		failed.Step = provider.LoggingIn

@@ -37,15 +37,12 @@ func newPace() *pace {
 	}
 }
 
-// wait returns when a request may be made.
-func (p *pace) wait(ctx context.Context, refresh bool) error {
+// wait returns when a request may be made. It is one of a refresh until ahead is closed.
+func (p *pace) wait(ctx context.Context, ahead <-chan struct{}) error {
 	if err := p.waitAsTold(ctx); err != nil {
 		return err
 	}
-	var err error
-	if refresh {
-		err = p.refresh.Wait(ctx)
-	}
+	err := p.waitBehind(ctx, ahead)
 	if err == nil {
 		err = p.all.Wait(ctx)
 	}
@@ -53,6 +50,68 @@ func (p *pace) wait(ctx context.Context, refresh bool) error {
 		return provider.Errorf(provider.Throttled, "%w", outage{fmt.Errorf("too many requests to the vault are waiting on this node: %w", err)})
 	}
 	return nil
+}
+
+// waitBehind returns when a refresh may ask, or when somebody waits who goes before.
+func (p *pace) waitBehind(ctx context.Context, ahead <-chan struct{}) error {
+	select {
+	case <-ahead:
+		return nil
+	default:
+	}
+	place := p.refresh.Reserve()
+	timer := time.NewTimer(place.Delay())
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return nil
+	case <-ahead:
+		place.Cancel()
+		return nil
+	case <-ctx.Done():
+		place.Cancel()
+		return ctx.Err()
+	}
+}
+
+// turns know which reads a first mount waits for, since it may have joined a refresh
+// that is in no hurry. The zero value is ready.
+type turns struct {
+	mu  sync.Mutex
+	all map[readKey]*turn
+}
+
+type turn struct {
+	users int
+	first bool // one of them is a first mount
+	ahead chan struct{}
+}
+
+// take notes that somebody wants an answer, until done is called. Ahead is closed when
+// one of those who want it is a first mount.
+func (t *turns) take(key readKey, first bool) (ahead <-chan struct{}, done func()) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.all == nil {
+		t.all = map[readKey]*turn{}
+	}
+	mine := t.all[key]
+	if mine == nil {
+		mine = &turn{ahead: make(chan struct{})}
+		t.all[key] = mine
+	}
+	if first && !mine.first {
+		mine.first = true
+		close(mine.ahead)
+	}
+	mine.users++
+	return mine.ahead, func() {
+		t.mu.Lock()
+		defer t.mu.Unlock()
+		if mine.users--; mine.users == 0 {
+			delete(t.all, key)
+		}
+	}
 }
 
 // maxPause bounds for how long a request waits since the vault wants that; whoever
@@ -99,7 +158,7 @@ func (t *trouble) note(resp *http.Response) {
 	switch {
 	case resp.StatusCode < http.StatusBadRequest:
 		t.text = ""
-	case kind == provider.Throttled || kind == provider.Unavailable:
+	case resp.StatusCode != http.StatusUnauthorized: // that is how a vault begins
 		t.text, t.at = resp.Request.URL.Hostname()+" answered "+resp.Status, time.Now()
 	}
 	if until := time.Now().Add(retryAfter(resp)); kind == provider.Throttled && until.After(t.closed) {

@@ -22,6 +22,8 @@ const (
 	manyPauses    = 10
 	// maxMemory bounds what is remembered of Key Vault's answers, in bytes.
 	maxMemory = 16 << 20
+	// maxVaults bounds for how many vaults an identity keeps clients.
+	maxVaults = 64
 )
 
 // session is one identity. What has no lock of its own is guarded by Provider.mu.
@@ -29,6 +31,7 @@ type session struct {
 	identity   identity
 	credential *credential
 	reads      coalesce.Calls[readKey, *bundle]
+	turns      turns
 	last       *recall.Shelf[readKey, *bundle] // for staleIfError and pinned versions
 	vaults     map[string]*vault
 	volumes    map[provider.VolumeID]struct{}
@@ -131,7 +134,7 @@ func (p *Provider) open(m *mount) (mounted bool) {
 	if v.trusts != nil && v.trusts != m.session {
 		v.trusts.credential.distrust(m.id)
 	}
-	v.trusts = m.session
+	v.trusts, m.volume = m.session, v
 	if m.caller.token.Value != "" {
 		m.session.credential.trust(m.id, m.caller.token)
 	}
@@ -142,13 +145,15 @@ func (p *Provider) open(m *mount) (mounted bool) {
 func (p *Provider) shut(m *mount) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	v := p.volumes[m.id]
-	if v == nil { // it is gone
+	v, now := m.volume, p.volumes[m.id]
+	v.users--
+	switch {
+	case now == v:
+		if v.users == 0 && v.session == nil {
+			p.forget(m.id)
+		}
+	case now == nil || now.trusts != m.session: // it is gone
 		m.session.credential.distrust(m.id)
-		return
-	}
-	if v.users--; v.users == 0 && v.session == nil {
-		p.forget(m.id)
 	}
 }
 
@@ -156,8 +161,8 @@ func (p *Provider) shut(m *mount) {
 func (p *Provider) settle(m *mount, known coalesce.Known[readKey]) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	v := p.volumes[m.id]
-	if v == nil { // it is gone
+	v := m.volume
+	if p.volumes[m.id] != v { // it is gone
 		return
 	}
 	if v.session != nil && v.session != m.session {
@@ -212,6 +217,9 @@ func (p *Provider) vaultOf(s *session, name string) (*vault, error) {
 	v, err := p.newVault(url, s)
 	if err != nil {
 		return nil, provider.Errorf(provider.Invalid, "failed to get keyvault client: %w", err)
+	}
+	if len(s.vaults) >= maxVaults {
+		clear(s.vaults)
 	}
 	s.vaults[url] = v
 	return v, nil

@@ -16,6 +16,7 @@ import (
 	"github.com/Azure/azure-sdk-for-go/sdk/security/keyvault/azsecrets"
 
 	"github.com/strongroom/strongroom/internal/azureclass"
+	"github.com/strongroom/strongroom/provider"
 )
 
 // vault is a Key Vault as one identity sees it.
@@ -160,8 +161,11 @@ type listed struct {
 	enabled bool
 }
 
-// maxVersions bounds a list; a vault holds some hundred versions of an object.
-const maxVersions = 10_000
+// A list is bounded; a vault holds some hundred versions of an object, 25 on a page.
+const (
+	maxVersions = 10_000
+	maxPages    = 500
+)
 
 // list is of the versions that are enabled, the newest first. (azure-contract 5.24)
 func (v *vault) list(ctx context.Context, kind, name string) (all []listed, err error) {
@@ -184,13 +188,14 @@ func (v *vault) list(ctx context.Context, kind, name string) (all []listed, err 
 }
 
 func pages[T any](ctx context.Context, pager *runtime.Pager[T], read func(T) []listed) (all []listed, err error) {
-	for pager.More() {
+	for n := 1; pager.More(); n++ {
 		page, err := pager.NextPage(ctx)
 		if err != nil {
 			return nil, err
 		}
-		if all = append(all, read(page)...); len(all) > maxVersions {
-			return nil, errors.New("the object has too many versions to list")
+		if all = append(all, read(page)...); len(all) > maxVersions || n >= maxPages && pager.More() {
+			return nil, provider.Errorf(provider.Invalid, "the list of the object's versions has more than %d versions, or %d pages: name an objectVersion, "+
+				"without objectVersionHistory", maxVersions, maxPages)
 		}
 	}
 	return all, nil
