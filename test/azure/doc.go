@@ -1,6 +1,7 @@
 // Command azure runs an Azure of its own on this machine, for tests: an authority, key
-// vaults and the metadata endpoint of a virtual machine, see package cloud. Clients find
-// it by the names of its hosts and trust the CA that it writes down.
+// vaults, the metadata endpoint of a virtual machine, the token proxy of an AKS cluster
+// and pod identity's NMI, see package cloud. Clients find it by the names of its hosts and
+// trust the CA that it writes down.
 //
 //	azure --listen 10.0.0.1:443 --metadata 169.254.169.254:80 --control DIR/control.sock --state state.json --out DIR
 //
@@ -9,7 +10,8 @@
 // 169.254.169.254/32 dev lo.
 //
 // DIR/ca.pem is for SSL_CERT_FILE, DIR/stack.json for AZURE_ENVIRONMENT_FILEPATH with
-// cloudName AzureStackCloud. Both are there once it listens, and are new with each start.
+// cloudName AzureStackCloud, DIR/cluster.pem for the ca.crt of a cluster that --cluster
+// makes one of AKS. They are there once it listens, and are new with each start.
 // The state is a cloud.State in JSON, such as
 //
 //	{

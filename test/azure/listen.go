@@ -15,11 +15,12 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// listeners are where the cloud listens. There is a metadata endpoint in each network.
+// listeners are where the cloud listens. There is a metadata endpoint, and an NMI, in
+// each network.
 type listeners struct {
 	cloud.Listeners
 
-	metadata []net.Listener
+	nodes []cloud.Listeners
 }
 
 // listen takes all addresses, or none.
@@ -27,6 +28,9 @@ func listen(ctx context.Context, o options) (listeners, error) {
 	var out listeners
 	var errs []error
 	take := func(network, address string) net.Listener {
+		if address == "" {
+			return nil
+		}
 		var config net.ListenConfig
 		made, err := config.Listen(ctx, network, address)
 		if err != nil {
@@ -35,21 +39,23 @@ func listen(ctx context.Context, o options) (listeners, error) {
 		}
 		return made
 	}
-	out.TLS = take("tcp", o.listen)
+	out.TLS, out.Cluster = take("tcp", o.listen), take("tcp", o.cluster)
 	switch {
 	case filepath.IsAbs(o.control):
 		if err := os.Remove(o.control); err != nil && !errors.Is(err, fs.ErrNotExist) {
 			errs = append(errs, err)
 		}
 		out.Control = take("unix", o.control)
-	case o.control != "":
+	default:
 		out.Control = take("tcp", o.control)
 	}
 	for pid := range strings.SplitSeq(o.networks, ",") {
-		if o.metadata == "" {
+		if o.metadata+o.nmi == "" {
 			continue
 		}
-		if err := within(pid, func() { out.metadata = append(out.metadata, take("tcp", o.metadata)) }); err != nil {
+		if err := within(pid, func() {
+			out.nodes = append(out.nodes, cloud.Listeners{Metadata: take("tcp", o.metadata), NMI: take("tcp", o.nmi)})
+		}); err != nil {
 			errs = append(errs, err)
 		}
 	}
@@ -60,7 +66,11 @@ func listen(ctx context.Context, o options) (listeners, error) {
 }
 
 func (l listeners) close() {
-	for _, one := range append(l.metadata, l.TLS, l.Control) {
+	all := []net.Listener{l.TLS, l.Cluster, l.Control}
+	for _, node := range l.nodes {
+		all = append(all, node.Metadata, node.NMI)
+	}
+	for _, one := range all {
 		if one != nil {
 			_ = one.Close() // it was never used
 		}

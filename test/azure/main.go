@@ -17,24 +17,26 @@ import (
 )
 
 type options struct {
-	config                    cloud.Config
-	listen, metadata, control string
-	networks                  string
-	state, out                string
+	config                                  cloud.Config
+	listen, cluster, metadata, nmi, control string
+	networks                                string
+	state, out                              string
 }
 
 func main() {
 	var o options
 	flag.StringVar(&o.listen, "listen", "127.0.0.1:8443", "where authority and vaults listen, with TLS")
 	flag.StringVar(&o.metadata, "metadata", "", "where the metadata endpoint listens, without TLS; 169.254.169.254:80 on a node; none if empty")
-	flag.StringVar(&o.networks, "metadata-in", "", "processes, with commas between, in whose networks the metadata endpoint listens; in this one's if empty")
+	flag.StringVar(&o.cluster, "cluster", "", "where the API server and the token proxy of an AKS cluster listen, with TLS; none if empty")
+	flag.StringVar(&o.nmi, "nmi", "", "where the NMI of pod identity listens, without TLS; 127.0.0.1:2579 on a node; none if empty")
+	flag.StringVar(&o.networks, "metadata-in", "", "processes, with commas between, in whose networks metadata endpoint and NMI listen; in this one's if empty")
 	flag.StringVar(&o.control, "control", "127.0.0.1:8444", "where tests give orders, without TLS: the path of a unix socket, or an address on loopback")
 	flag.StringVar(&o.config.Login, "login", "login.azure.test", "host name of the authority")
 	flag.StringVar(&o.config.Suffix, "suffix", "vault.azure.test", "what follows the name of a vault")
 	flag.IntVar(&o.config.Port, "port", 0, "the port that clients dial, if it is not that of --listen")
 	flag.StringVar(&o.config.APIVersion, "api-version", "7.4", "the version that vaults understand")
 	flag.StringVar(&o.state, "state", "", "JSON file with what the cloud holds at first")
-	flag.StringVar(&o.out, "out", ".", "folder for ca.pem and stack.json, the definition of the cloud for AzureStackCloud")
+	flag.StringVar(&o.out, "out", ".", "folder for ca.pem, cluster.pem and stack.json, the definition of the cloud for AzureStackCloud")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
 	err := run(ctx, o)
@@ -45,7 +47,7 @@ func main() {
 	}
 }
 
-// run answers until ctx ends. Both files are there once it listens.
+// run answers until ctx ends. The files are there once it listens.
 func run(ctx context.Context, o options) error {
 	at, err := listen(ctx, o)
 	if err != nil {
@@ -69,7 +71,7 @@ func run(ctx context.Context, o options) error {
 	if err != nil {
 		return err
 	}
-	for name, text := range map[string][]byte{"ca.pem": azure.CA(), "stack.json": stack} {
+	for name, text := range map[string][]byte{"ca.pem": azure.CA(), "cluster.pem": azure.ClusterCA(), "stack.json": stack} {
 		if err := place(filepath.Join(o.out, name), text); err != nil {
 			return err
 		}
@@ -82,8 +84,8 @@ func run(ctx context.Context, o options) error {
 func serve(ctx context.Context, azure *cloud.Cloud, at listeners) error {
 	group, ctx := errgroup.WithContext(ctx)
 	group.Go(func() error { return azure.Serve(ctx, at.Listeners) })
-	for _, listener := range at.metadata {
-		group.Go(func() error { return azure.Serve(ctx, cloud.Listeners{Metadata: listener}) })
+	for _, node := range at.nodes {
+		group.Go(func() error { return azure.Serve(ctx, node) })
 	}
 	return group.Wait()
 }

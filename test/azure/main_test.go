@@ -28,10 +28,10 @@ func TestRun(t *testing.T) {
 	go func() {
 		done <- run(ctx, options{
 			config: cloud.Config{Login: "login.test", Suffix: "vault.test"}, listen: "127.0.0.1:0", state: state, out: folder, control: socket,
-			metadata: "127.0.0.1:0",
+			metadata: "127.0.0.1:0", cluster: "127.0.0.1:0", nmi: "127.0.0.1:0",
 		})
 	}()
-	for _, name := range []string{"ca.pem", "stack.json"} {
+	for _, name := range []string{"ca.pem", "cluster.pem", "stack.json"} {
 		await(t, filepath.Join(folder, name))
 	}
 	if answer := ask(t, socket, "/violations"); answer != "[]\n" {
