@@ -239,6 +239,9 @@ func (p *tokenProxy) clientFor(t trust) (*http.Client, error) {
 	transport := http.DefaultTransport.(*http.Transport).Clone() //nolint:forcetypeassert // nothing replaces it
 	transport.TLSClientConfig, transport.DialContext = config, p.dial
 	transport.MaxResponseHeaderBytes = 64 << 10
+	if p.url.Hostname() == apiServer { // which no HTTP proxy knows
+		transport.Proxy = nil
+	}
 	p.known, p.client = t, &http.Client{
 		Transport: transport, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 	}

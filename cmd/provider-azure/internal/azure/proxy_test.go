@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"maps"
 	"net"
+	"net/http"
 	"net/url"
 	"os"
 	"path/filepath"
@@ -57,6 +58,37 @@ func TestProxyName(t *testing.T) {
 	const want = "adjohu9u1dlsmhjkfb9rc27r2rl3iuv7jlrjrafk5ic3sov52hu8g.ests.aks" // (azure-contract 7.13)
 	if got := proxyName(clusterOne); got != want {
 		t.Errorf("got %s", got)
+	}
+}
+
+func TestProxyFlags(t *testing.T) {
+	t.Parallel()
+	env := map[string]string{"KUBERNETES_SERVICE_PORT": "6443"}
+	for name, tt := range map[string]struct {
+		flags    Flags
+		env      map[string]string
+		url, api string
+		direct   bool // whatever HTTPS_PROXY says
+	}{
+		"default":      {url: "https://" + apiServer + "/", api: apiServer + ":443", direct: true},
+		"another port": {env: env, url: "https://" + apiServer + "/", api: apiServer + ":6443", direct: true},
+		"address":      {flags: Flags{TokenProxyURL: "https://proxy.test:1/a"}, url: "https://proxy.test:1/a", api: apiServer + ":443"},
+		"in the cluster": {
+			flags: Flags{TokenProxyURL: "https://" + apiServer + ":6443/a/"}, url: "https://" + apiServer + ":6443/a/", api: apiServer + ":443", direct: true,
+		},
+	} {
+		p, err := newTokenProxy(&tt.flags, func(name string) string { return tt.env[name] })
+		if err != nil {
+			t.Fatal(err)
+		}
+		client, err := p.clientFor(trust{name: "a.test"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		transport, ok := client.Transport.(*http.Transport)
+		if !ok || p.url.String() != tt.url || p.api != tt.api || (transport.Proxy == nil) != tt.direct || p.caFile != clusterCA {
+			t.Errorf("%s: %+v", name, p)
+		}
 	}
 }
 
