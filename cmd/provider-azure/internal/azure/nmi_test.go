@@ -111,7 +111,7 @@ func TestNoNMI(t *testing.T) {
 			return dial(ctx, network, address)
 		}
 		_, err := g.Mount(t.Context(), asPod(ask(podOf("u1"), oneSecret)))
-		if provider.KindOf(err) != provider.Unavailable || !strings.Contains(err.Error(), "connection refused: there is no NMI") {
+		if provider.KindOf(err) != provider.Unavailable || !strings.Contains(err.Error(), "connection refused: is the NMI") {
 			t.Error(err)
 		}
 	})
