@@ -18,7 +18,7 @@ func Parameters() []Setting {
 		{
 			paramClientID, "",
 			"client id of the application or identity whose federated credential trusts the pod's service account (workload identity), " +
-				"or which it is bound to (`useAzureTokenProxy`); without it and the three below, a service principal from `nodePublishSecretRef`",
+				"or which it is bound to (`useAzureTokenProxy`); without it and the `use` parameters, a service principal from `nodePublishSecretRef`",
 		},
 		{paramVMIdentity, no, "`\"true\"` uses a managed identity of the node"},
 		{paramUserAssigned, "the system-assigned one", "client id of the user-assigned identity, with `useVMManagedIdentity`"},
