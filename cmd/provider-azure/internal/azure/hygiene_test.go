@@ -146,6 +146,10 @@ func (s *served) breakReplies(t *testing.T) {
 		{Where: "discovery", Status: http.StatusOK, Body: `{"` + canary + `"`},
 		{Where: "metadata", Status: http.StatusOK, Body: `{"access_token":"` + canary + `"`},
 		{Where: "metadata", Status: http.StatusOK, Body: canary},
+		{Where: "proxy", Status: http.StatusOK, Body: `{"access_token":"` + canary + `"`},
+		{Where: "proxy", Status: http.StatusForbidden, Body: canary},
+		{Where: "nmi", Status: http.StatusOK, Body: `{"token":{"access_token":"` + canary + `"}`},
+		{Where: "nmi", Status: http.StatusNotFound, Body: canary},
 	} {
 		s.AddFault(f)
 		req := s.asPrincipal(ask(podOf(fmt.Sprint("g", i)), fmt.Sprintf(`array: ["{objectName: db%d, objectType: secret}"]`, i)))
@@ -155,6 +159,10 @@ func (s *served) breakReplies(t *testing.T) {
 		case "discovery":
 			req = s.asWorkload(t, req)
 			req.Parameters["tenantID"] = domain
+		case "proxy":
+			s.asBound(t, req)
+		case "nmi":
+			asPod(req)
 		case "metadata":
 			req.Parameters["useVMManagedIdentity"], req.Parameters["userAssignedIdentityID"] = "true", assigned
 		}
@@ -215,6 +223,7 @@ func TestNothingIsToldOfSecrets(t *testing.T) {
 	s.mount(t, s.asWorkload(t, ask(podOf("b"), all)), true)
 	s.mount(t, s.asWorkload(t, ask(podOf("b"), all)), true) // a refresh
 	s.mount(t, ask(podOf("c"), all, "useVMManagedIdentity", "true"), true)
+	s.mount(t, asPod(ask(podOf("u1"), all)), true)
 
 	for i, objects := range []string{
 		`array: ["{objectName: odd, objectType: secret, objectEncoding: hex}"]`,
@@ -235,7 +244,7 @@ func TestNothingIsToldOfSecrets(t *testing.T) {
 	for token := range s.bearers.seen {
 		s.secrets[fmt.Sprint("access token ", len(s.secrets))] = token
 	}
-	if len(s.bearers.seen) < 3 || len(s.secrets) < 11 || len(s.texts) < 17 {
+	if len(s.bearers.seen) < 4 || len(s.secrets) < 14 || len(s.texts) < 21 {
 		t.Errorf("only %d access tokens, %d secrets and %d errors were seen", len(s.bearers.seen), len(s.secrets), len(s.texts))
 	}
 	s.checkTold(t)
