@@ -21,9 +21,6 @@ import (
 // nmiHost is where the NMI of pod identity answers who runs in the network of the node.
 const nmiHost = "localhost:2579"
 
-// nmiTimeout bounds one try: two are made while a request to the vault waits for a token.
-const nmiTimeout = 9 * time.Second
-
 // nmi has tokens for one pod. (azure-contract 7f)
 type nmi struct {
 	pipeline runtime.Pipeline
@@ -35,7 +32,6 @@ func newNMI(who *caller, options azcore.ClientOptions) (azcore.TokenCredential, 
 	if who.cloud.resource == "" {
 		return nil, fmt.Errorf("the definition of cloud %s lacks keyVaultEndpoint, which is what the NMI gives tokens for", who.cloud.name)
 	}
-	options.Retry = policy.RetryOptions{MaxRetries: 3, TryTimeout: nmiTimeout, RetryDelay: 800 * time.Millisecond, MaxRetryDelay: maxPause}
 	return &nmi{
 		pipeline: runtime.NewPipeline("nmi", "v1", runtime.PipelineOptions{}, &options),
 		url:      "http://" + nmiHost + "/host/token/?resource=" + url.QueryEscape(who.cloud.resource),
