@@ -318,7 +318,7 @@ node_names() {
 }
 
 node_pod() {
-	kubectl create namespace strongroom-test --dry-run=client -o yaml | kubectl apply -f - >/dev/null
+	fresh strongroom-test # that of an earlier run may be on its way
 	kubectl apply -f - >/dev/null <<-END
 		apiVersion: v1
 		kind: Pod
