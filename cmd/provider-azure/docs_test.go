@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
-	"path/filepath"
 	"regexp"
 	"strings"
 	"testing"
@@ -16,6 +15,7 @@ import (
 	"github.com/strongroom/strongroom/cmd/provider-azure/internal/azure"
 	"github.com/strongroom/strongroom/cmd/provider-azure/internal/operate"
 	"github.com/strongroom/strongroom/internal/azureclass"
+	"github.com/strongroom/strongroom/internal/reference"
 )
 
 const (
@@ -29,48 +29,14 @@ const update = "update"
 // The tables of the page are what the program says of itself.
 func TestPage(t *testing.T) {
 	t.Parallel()
-	have, err := os.ReadFile(page)
-	if err != nil {
-		t.Fatal(err)
-	}
-	want := string(have)
-	for name, table := range map[string]string{
-		"parameters":    settings("parameter", azureclass.Parameters()),
-		"object fields": settings("field", azureclass.ObjectFields()),
+	err := reference.Check(page, map[string]string{
+		"parameters":    reference.Table("parameter", azureclass.Parameters()),
+		"object fields": reference.Table("field", azureclass.ObjectFields()),
 		"flags":         flagTable(programFlags()),
-	} {
-		want = replace(t, want, name, table)
+	}, flag.Lookup(update).Value.String() == "true")
+	if err != nil {
+		t.Error(err)
 	}
-	if want == string(have) {
-		return
-	}
-	if flag.Lookup(update).Value.String() != "true" {
-		t.Fatalf("%s is out of date: run go test ./cmd/provider-azure -run TestPage -update", filepath.Base(page))
-	}
-	if err := os.WriteFile(page, []byte(want), 0o600); err != nil {
-		t.Fatal(err)
-	}
-}
-
-// replace puts a table between the comments that name it.
-func replace(t *testing.T, text, name, table string) string {
-	t.Helper()
-	begin := "<!-- generated: " + name + " -->\n"
-	before, rest, ok := strings.Cut(text, begin)
-	_, after, ended := strings.Cut(rest, "<!-- end -->")
-	if !ok || !ended {
-		t.Fatalf("the page has no place for %s", name)
-	}
-	return before + begin + "\n" + table + "\n<!-- end -->" + after
-}
-
-func settings(kind string, list []azureclass.Setting) string {
-	var b strings.Builder
-	fmt.Fprintf(&b, "| %s | default | meaning |\n| --- | --- | --- |\n", kind)
-	for _, s := range list {
-		fmt.Fprintf(&b, "| `%s` | %s | %s |\n", s.Name, s.Default, s.Meaning)
-	}
-	return b.String()
 }
 
 // programFlags are what main registers.

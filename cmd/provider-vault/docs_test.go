@@ -18,6 +18,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/strongroom/strongroom/cmd/provider-vault/internal/vault"
+	"github.com/strongroom/strongroom/internal/reference"
 	"github.com/strongroom/strongroom/internal/vaultclass"
 )
 
@@ -57,48 +58,14 @@ func printFlags() {
 // The tables of the page are what the program says of itself.
 func TestPage(t *testing.T) {
 	t.Parallel()
-	have, err := os.ReadFile(page)
-	if err != nil {
-		t.Fatal(err)
-	}
-	want := string(have)
-	for name, table := range map[string]string{
-		"parameters":    settings("parameter", vaultclass.Parameters()),
-		"object fields": settings("field", vaultclass.ObjectFields()),
+	err := reference.Check(page, map[string]string{
+		"parameters":    reference.Table("parameter", vaultclass.Parameters()),
+		"object fields": reference.Table("field", vaultclass.ObjectFields()),
 		"flags":         flags(t),
-	} {
-		want = replace(t, want, name, table)
+	}, flag.Lookup(update).Value.String() == "true")
+	if err != nil {
+		t.Error(err)
 	}
-	if want == string(have) {
-		return
-	}
-	if flag.Lookup(update).Value.String() != "true" {
-		t.Fatalf("%s is out of date: run go test ./cmd/provider-vault -run TestPage -update", filepath.Base(page))
-	}
-	if err := os.WriteFile(page, []byte(want), 0o600); err != nil {
-		t.Fatal(err)
-	}
-}
-
-// replace puts a table between the comments that name it.
-func replace(t *testing.T, text, name, table string) string {
-	t.Helper()
-	begin := "<!-- generated: " + name + " -->\n"
-	before, rest, ok := strings.Cut(text, begin)
-	_, after, ended := strings.Cut(rest, "<!-- end -->")
-	if !ok || !ended {
-		t.Fatalf("the page has no place for %s", name)
-	}
-	return before + begin + "\n" + table + "\n<!-- end -->" + after
-}
-
-func settings(kind string, list []vaultclass.Setting) string {
-	var b strings.Builder
-	fmt.Fprintf(&b, "| %s | default | meaning |\n| --- | --- | --- |\n", kind)
-	for _, s := range list {
-		fmt.Fprintf(&b, "| `%s` | %s | %s |\n", s.Name, s.Default, s.Meaning)
-	}
-	return b.String()
 }
 
 // flags asks the program itself, in a process of its own.
