@@ -30,7 +30,9 @@ type Cluster struct {
 	// Name is that of the proxy's certificate; the one that AKS makes of ID if it is empty.
 	Name string `json:"name,omitempty"`
 	// Prefix is what paths at the proxy begin with, as in /token.
-	Prefix   string    `json:"prefix,omitempty"`
+	Prefix string `json:"prefix,omitempty"`
+	// Strict refuses who greets a proxy that is not there; else the API server answers.
+	Strict   bool      `json:"strict,omitempty"`
 	Bindings []Binding `json:"bindings,omitempty"`
 }
 
@@ -82,6 +84,8 @@ func (c *Cloud) clusterCertificate(hello *tls.ClientHelloInfo) (*tls.Certificate
 	switch {
 	case proxy:
 		names = []string{cluster.proxyName()}
+	case cluster.Strict && hello.ServerName != APIServer:
+		return nil, nil // the client hears: unrecognized name
 	case hello.ServerName != APIServer && !strings.HasSuffix(hello.ServerName, ".ests.aks"):
 		c.note("connect "+hello.ServerName, "nobody in the cluster has this name")
 	}
