@@ -10,6 +10,8 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/Azure/azure-sdk-for-go/sdk/azcore"
+
 	"github.com/strongroom/strongroom/internal/azuretest/cloud"
 	"github.com/strongroom/strongroom/provider"
 )
@@ -115,6 +117,27 @@ func TestNoNMI(t *testing.T) {
 			t.Error(err)
 		}
 	})
+}
+
+// The resource comes from the definition of a cloud. (azure-contract 16.38)
+func TestNMIAddress(t *testing.T) {
+	t.Parallel()
+	for resource, want := range map[string]string{
+		"https://vault.azure.net":    "http://localhost:2579/host/token/?resource=https%3A%2F%2Fvault.azure.net",
+		"https://a.test/?x&client=1": "http://localhost:2579/host/token/?resource=https%3A%2F%2Fa.test%2F%3Fx%26client%3D1",
+		"":                           "",
+	} {
+		made, err := newNMI(&caller{identity: identity{cloud: environment{name: "AzureStackCloud", resource: resource}}}, azcore.ClientOptions{})
+		if want == "" {
+			if err == nil || !strings.Contains(err.Error(), "AzureStackCloud lacks keyVaultEndpoint") {
+				t.Error(err)
+			}
+			continue
+		}
+		if n, ok := made.(*nmi); !ok || n.url != want {
+			t.Errorf("%+v, %v", made, err)
+		}
+	}
 }
 
 // A pod's token is the pod's alone, whatever it has in common with another one.

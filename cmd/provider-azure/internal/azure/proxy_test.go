@@ -268,28 +268,55 @@ func TestProxyComesUp(t *testing.T) {
 // The control plane can move, and the CA be renewed.
 func TestProxyMoves(t *testing.T) {
 	t.Parallel()
-	synctest.Test(t, func(t *testing.T) {
-		g := newBubble(t)
-		g.put(t, "db", "v1")
-		next := func(what string, lookups int) {
-			t.Helper()
-			g.ClearCounters()
-			g.must(t, g.asBound(t, ask(podOf("u1"), oneSecret)))
-			if c := g.Counters(); c.Lookups != lookups || c.ProxyTokens[workload] != 1 || len(c.ProxyRefused) > 0 {
-				t.Errorf("%s: %+v", what, c)
+	for _, strict := range []bool{false, true} {
+		synctest.Test(t, func(t *testing.T) {
+			g := newBubble(t)
+			g.put(t, "db", "v1")
+			next := func(what string, lookups int) {
+				t.Helper()
+				g.ClearCounters()
+				g.must(t, g.asBound(t, ask(podOf("u1"), oneSecret)))
+				if c := g.Counters(); c.Lookups != lookups || c.ProxyTokens[workload] != 1 || len(c.ProxyRefused) > 0 {
+					t.Errorf("%s: %+v", what, c)
+				}
+				time.Sleep(65 * time.Minute) // connections and token end
 			}
-			time.Sleep(65 * time.Minute) // connections and token end
-		}
-		next("first", 1)
-		next("as before", 0)
-		g.changeCluster(t, func(c *cloud.Cluster) { c.ID = clusterTwo })
-		next("moved", 1)
-		if err := g.RenewClusterCA(); err != nil {
-			t.Fatal(err)
-		}
-		g.writeCA(t, g.ClusterCA())
-		next("another CA", 0)
-	})
+			next("first", 1)
+			next("as before", 0)
+			g.changeCluster(t, func(c *cloud.Cluster) { c.ID, c.Strict = clusterTwo, strict })
+			next("moved", 1)
+			if err := g.RenewClusterCA(); err != nil {
+				t.Fatal(err)
+			}
+			g.writeCA(t, g.ClusterCA())
+			next("another CA", 0)
+		})
+	}
+}
+
+// What the proxy gets is what the authority would.
+func TestProxyKeepsRequests(t *testing.T) {
+	t.Parallel()
+	g := newGround(t)
+	g.proxy.url = &url.URL{Scheme: "https", Host: cloud.TokenProxy, Path: "/to/ken"}
+	g.changeCluster(t, func(c *cloud.Cluster) { c.Prefix = "/to/ken" })
+	req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, g.Authority()+"a%2Fb%20c/oauth2?x=1&y=%26", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	resp, err := g.proxy.Do(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err = resp.Body.Close(); err != nil {
+		t.Error(err)
+	}
+	seen := g.Violations()
+	g.ClearViolations()
+	const want = "GET " + cloud.TokenProxy + "/to/ken/a%2Fb%20c/oauth2?x=1&y=%26"
+	if len(seen) != 1 || seen[0].Request != want {
+		t.Errorf("got %v, want %s", seen, want)
+	}
 }
 
 // TestBoundPods: pods of one service account share one token, all look once for the
