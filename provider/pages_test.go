@@ -18,6 +18,7 @@ import (
 	"google.golang.org/grpc/status"
 
 	"github.com/strongroom/strongroom/provider"
+	"github.com/strongroom/strongroom/provider/providertest"
 )
 
 // watched notes what it is told of calls.
@@ -48,7 +49,7 @@ func (w *watched) has(call string) error {
 
 func TestObserver(t *testing.T) {
 	t.Parallel()
-	dir, log := t.TempDir(), &buffer{}
+	dir, log := t.TempDir(), &providertest.Buffer{}
 	w := &watched{mountFunc: failing}
 	serve(t, dir, w, func(c *provider.Config) { c.Log = debugLog(log) })
 	c := client(t, dir)
@@ -107,7 +108,7 @@ func TestPagesThatCannotBeServed(t *testing.T) {
 		"serve health and metrics: li": {Addr: taken, Pattern: "GET /"},
 	} {
 		page.Handler = http.NotFoundHandler()
-		log, path := &buffer{}, filepath.Join(t.TempDir(), "acme.sock")
+		log, path := &providertest.Buffer{}, filepath.Join(t.TempDir(), "acme.sock")
 		code := provider.Run(provider.Config{
 			Name: "acme", Endpoint: path, SocketGID: -1, HealthAddr: "127.0.0.1:0", Pages: []provider.Page{page}, Log: debugLog(log),
 			Open: func(context.Context, *slog.Logger) (provider.Provider, error) { return answer(""), nil },

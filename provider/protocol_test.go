@@ -21,6 +21,7 @@ import (
 	"google.golang.org/protobuf/reflect/protoreflect"
 
 	"github.com/strongroom/strongroom/provider"
+	"github.com/strongroom/strongroom/provider/providertest"
 	"github.com/strongroom/strongroom/provider/v1alpha1"
 	"github.com/strongroom/strongroom/provider/volumes/v1"
 )
@@ -300,7 +301,7 @@ func TestPowers(t *testing.T) {
 
 func TestUnmounted(t *testing.T) {
 	t.Parallel()
-	dir, log := t.TempDir(), &buffer{}
+	dir, log := t.TempDir(), &providertest.Buffer{}
 	p := powers{mountFunc: answer("1"), gone: make(chan provider.VolumeID, 10)}
 	serve(t, dir, p)
 	c := clientWith(t, func(cfg *provider.ClientConfig) { cfg.Dirs, cfg.Log = []string{dir}, debugLog(log) })
@@ -361,7 +362,7 @@ func TestVersionThatHangs(t *testing.T) {
 
 func TestUnknownProtocolVersionIsWarnedOfOnce(t *testing.T) {
 	t.Parallel()
-	dir, log := t.TempDir(), &buffer{}
+	dir, log := t.TempDir(), &providertest.Buffer{}
 	c := clientWith(t, func(cfg *provider.ClientConfig) { cfg.Dirs, cfg.Log = []string{dir}, debugLog(log) })
 	for range 3 {
 		stop := servePlain(t, dir, &plain{version: func(context.Context) (*v1alpha1.VersionResponse, error) {

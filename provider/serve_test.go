@@ -18,6 +18,7 @@ import (
 	"time"
 
 	"github.com/strongroom/strongroom/provider"
+	"github.com/strongroom/strongroom/provider/providertest"
 )
 
 const canary = "c4n4ry-v4lue"
@@ -36,24 +37,6 @@ func answer(contents string) mountFunc {
 			Versions: []provider.Version{{ID: "a", Version: "1"}},
 		}, nil
 	}
-}
-
-// buffer is a log that may be read while it is written.
-type buffer struct {
-	mu sync.Mutex
-	b  bytes.Buffer
-}
-
-func (b *buffer) Write(p []byte) (int, error) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.b.Write(p)
-}
-
-func (b *buffer) String() string {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.b.String()
 }
 
 // serve runs p on dir/acme.sock until stop is called or the test ends.
@@ -116,7 +99,7 @@ func clientWith(t *testing.T, change func(*provider.ClientConfig)) *provider.Cli
 	return c
 }
 
-func debugLog(b *buffer) *slog.Logger {
+func debugLog(b *providertest.Buffer) *slog.Logger {
 	return slog.New(slog.NewTextHandler(b, &slog.HandlerOptions{Level: slog.LevelDebug}))
 }
 
@@ -169,7 +152,7 @@ func failing(ctx context.Context, req *provider.Request) (*provider.Response, er
 }
 
 // startFailing returns a function that asks the failing provider over its socket.
-func startFailing(t *testing.T, log *buffer) func(do string) error {
+func startFailing(t *testing.T, log *providertest.Buffer) func(do string) error {
 	t.Helper()
 	dir := t.TempDir()
 	serve(t, dir, mountFunc(failing), func(c *provider.Config) { c.Log = slog.New(slog.NewTextHandler(log, nil)) })
@@ -182,7 +165,7 @@ func startFailing(t *testing.T, log *buffer) func(do string) error {
 
 func TestKindsOverSocket(t *testing.T) {
 	t.Parallel()
-	mount := startFailing(t, &buffer{})
+	mount := startFailing(t, &providertest.Buffer{})
 	for k := provider.Unknown; k <= provider.Internal; k++ {
 		if err := mount(k.String()); provider.KindOf(err) != k || !strings.Contains(err.Error(), `provider "acme": wrapped: as told`) {
 			t.Errorf("kind %v became %v: %v", k, provider.KindOf(err), err)
@@ -195,7 +178,7 @@ func TestKindsOverSocket(t *testing.T) {
 
 func TestErrorsOverSocket(t *testing.T) {
 	t.Parallel()
-	log := &buffer{}
+	log := &providertest.Buffer{}
 	mount := startFailing(t, log)
 	for do, want := range map[string]provider.Kind{
 		"panic": provider.Internal, "nil": provider.Internal, "large": provider.TooLarge,

@@ -14,10 +14,11 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
-	"sync"
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/strongroom/strongroom/provider/providertest"
 )
 
 // asProgram in the environment makes the test's binary the program.
@@ -35,30 +36,12 @@ func TestMain(m *testing.M) {
 type program struct {
 	cmd     *exec.Cmd
 	out     bytes.Buffer
-	log     buffer
+	log     providertest.Buffer
 	socket  string
 	health  string // the address of each
 	metrics string
 	profile string
 	ended   chan struct{}
-}
-
-// buffer may be read while it is written.
-type buffer struct {
-	mu sync.Mutex
-	b  bytes.Buffer
-}
-
-func (b *buffer) Write(p []byte) (int, error) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.b.Write(p)
-}
-
-func (b *buffer) String() string {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.b.String()
 }
 
 // start runs the program until the end of the test.

@@ -1,7 +1,6 @@
 package csi_test
 
 import (
-	"bytes"
 	"context"
 	"log/slog"
 	"net"
@@ -25,6 +24,7 @@ import (
 	sut "github.com/strongroom/strongroom/pkg/csi"
 	"github.com/strongroom/strongroom/pkg/rotation"
 	"github.com/strongroom/strongroom/provider"
+	"github.com/strongroom/strongroom/provider/providertest"
 )
 
 const (
@@ -60,28 +60,11 @@ func (r *recorder) Unpublish(_ context.Context, id provider.VolumeID, target str
 	return r.err
 }
 
-type buffer struct {
-	mu sync.Mutex
-	b  bytes.Buffer
-}
-
-func (b *buffer) Write(p []byte) (int, error) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.b.Write(p)
-}
-
-func (b *buffer) String() string {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.b.String()
-}
-
 // start serves volumes on a real socket and returns a client of it, and the log.
-func start(t *testing.T, volumes sut.Volumes, more ...string) (*grpc.ClientConn, *buffer) {
+func start(t *testing.T, volumes sut.Volumes, more ...string) (*grpc.ClientConn, *providertest.Buffer) {
 	t.Helper()
 	forged := slices.Contains(more, "forged tokens")
-	path, log := filepath.Join(t.TempDir(), "csi.sock"), &buffer{}
+	path, log := filepath.Join(t.TempDir(), "csi.sock"), &providertest.Buffer{}
 	s, err := sut.New(sut.Config{
 		Endpoint: "unix://" + path, DriverName: "secrets-store.csi.k8s.io", Version: "v1", NodeID: "node-1", Volumes: volumes,
 		TokensInContext: func(context.Context) (bool, error) { return !forged, nil },

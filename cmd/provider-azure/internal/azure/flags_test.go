@@ -8,6 +8,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"github.com/strongroom/strongroom/provider/providertest"
 )
 
 // flagsOf are those of a command line.
@@ -63,7 +65,7 @@ func TestNewChecksFlags(t *testing.T) {
 		}
 	}
 	for _, agent := range []string{"", "contoso", "contoso\x00 of many words, too many"} {
-		log := &buffer{}
+		log := &providertest.Buffer{}
 		_, err := New(Config{Flags: *flagsOf(t, "-custom-user-agent="+agent), Getenv: getenv, Log: slog.New(slog.NewTextHandler(log, nil))})
 		if err != nil || (log.String() == "") != (len(agent) < 10) || len(agent) > 10 && !strings.Contains(log.String(), "can send: contoso/of/many/words/to\"") {
 			t.Errorf("%q: %v: %s", agent, err, log)

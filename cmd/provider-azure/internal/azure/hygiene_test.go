@@ -19,27 +19,10 @@ import (
 	"github.com/strongroom/strongroom/internal/azuretest/cloud"
 	"github.com/strongroom/strongroom/internal/azuretest/material"
 	"github.com/strongroom/strongroom/provider"
+	"github.com/strongroom/strongroom/provider/providertest"
 )
 
 const canary = "c4n4ry-v4lue-0123456789"
-
-// buffer is a log that may be read while it is written.
-type buffer struct {
-	mu sync.Mutex
-	b  bytes.Buffer
-}
-
-func (b *buffer) Write(p []byte) (int, error) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.b.Write(p)
-}
-
-func (b *buffer) String() string {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.b.String()
-}
 
 // bearers notes the access tokens that pass.
 type bearers struct {
@@ -62,7 +45,7 @@ type served struct {
 	*ground
 	bearers *bearers
 	client  *provider.Client
-	log     *buffer
+	log     *providertest.Buffer
 	metrics string // where they are
 	secrets map[string]string
 	texts   []string // of errors
@@ -70,7 +53,7 @@ type served struct {
 
 func newServed(t *testing.T) *served {
 	t.Helper()
-	s := &served{ground: newGround(t), log: &buffer{}, secrets: map[string]string{"client secret": password, "value": canary}}
+	s := &served{ground: newGround(t), log: &providertest.Buffer{}, secrets: map[string]string{"client secret": password, "value": canary}}
 	s.bearers = &bearers{inner: s.Transport, seen: map[string]bool{}}
 	s.transport = &http.Client{Transport: s.bearers}
 	s.Provider.log = slog.New(slog.NewTextHandler(s.log, &slog.HandlerOptions{Level: slog.LevelDebug}))

@@ -24,6 +24,7 @@ import (
 
 	"github.com/strongroom/strongroom/cmd/provider-vault/internal/kube"
 	"github.com/strongroom/strongroom/provider"
+	"github.com/strongroom/strongroom/provider/providertest"
 )
 
 // TestAPIServer shares one API server among its parts, which change its rights and its
@@ -45,7 +46,7 @@ func TestAPIServer(t *testing.T) {
 }
 
 func (l *lab) noRight(t *testing.T) {
-	log := &buffer{}
+	log := &providertest.Buffer{}
 	v := l.client(t).VersionKey(keyName, logTo(log))
 	v.SetFresh(0)
 	for range 5 {
@@ -111,7 +112,7 @@ func (l *lab) deleted(t *testing.T) {
 
 // contents: any length will do; what cannot be used changes nothing.
 func (l *lab) contents(t *testing.T) {
-	log := &buffer{}
+	log := &providertest.Buffer{}
 	v := l.client(t).VersionKey(keyName, logTo(log))
 	v.SetFresh(0)
 	for _, tc := range []struct {
@@ -266,7 +267,7 @@ func (l *lab) tokens(t *testing.T) {
 // away: a key that is there outlives its API server; one that never was is nil, and
 // nobody waits for it for long.
 func (l *lab) away(t *testing.T) {
-	log, none := &buffer{}, &buffer{}
+	log, none := &providertest.Buffer{}, &providertest.Buffer{}
 	v := l.client(t).VersionKey(keyName, logTo(log))
 	key := v.Get(t.Context())
 	if key == nil {
@@ -347,7 +348,7 @@ func TestFirstReadIsBounded(t *testing.T) {
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
 	defer cancel()
-	log := &buffer{}
+	log := &providertest.Buffer{}
 	v, start := c.VersionKey(keyName, logTo(log)), time.Now()
 	if v.Get(ctx) != nil || time.Since(start) > 2*time.Second {
 		t.Errorf("after %v", time.Since(start))
