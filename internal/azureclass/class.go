@@ -72,9 +72,6 @@ func Parse(params map[string]string) (*Class, error) {
 	if err := c.parseMode(get); err != nil {
 		return nil, err
 	}
-	if err := c.parseStaleIfError(get(paramStaleIfError)); err != nil {
-		return nil, err
-	}
 	switch {
 	case c.Vault == "":
 		return nil, fmt.Errorf("%s is not set: name the Key Vault", paramVault)
@@ -82,7 +79,15 @@ func Parse(params map[string]string) (*Class, error) {
 		// Operators look for the old spelling.
 		return nil, fmt.Errorf("%s is not set: give the tenant of the Key Vault in %s", paramTenantOld, paramTenant)
 	}
-	return c, nil
+	return c, c.parseStaleIfError(get(paramStaleIfError))
+}
+
+// CheckLogin says whether what the mode needs is there. It comes after the cloud.
+func (c *Class) CheckLogin() error {
+	if c.Mode == TokenProxy && c.ClientID == "" {
+		return fmt.Errorf("%s: %s needs %s: name the client id of the identity", c.Mode, paramTokenProxy, paramClientID)
+	}
+	return nil
 }
 
 func (c *Class) parseMode(get func(string) string) error {
@@ -109,8 +114,6 @@ func (c *Class) parseMode(get func(string) string) error {
 		c.ClientID = get(paramUserAssigned)
 	case c.Mode == PodIdentity:
 		c.ClientID = ""
-	case c.Mode == TokenProxy && c.ClientID == "":
-		return fmt.Errorf("%s needs %s: name the client id of the identity", paramTokenProxy, paramClientID)
 	case c.Mode == "" && c.ClientID != "":
 		c.Mode = WorkloadIdentity
 	case c.Mode == "":

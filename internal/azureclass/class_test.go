@@ -25,6 +25,9 @@ func parse(p map[string]string) (*Class, error) {
 	if err != nil {
 		return nil, err
 	}
+	if err := c.CheckLogin(); err != nil {
+		return nil, err
+	}
 	if err := c.ParseObjects(); err != nil {
 		return nil, err
 	}

@@ -117,6 +117,9 @@ func (i *item) check(o *Object) error {
 	if !slices.Contains([]string{Secret, Key, Cert}, o.Type) {
 		return fmt.Errorf("invalid objectType: %q, should be %s, %s or %s", clip(i.Type), Secret, Key, Cert)
 	}
+	if o.Name == "" {
+		return errors.New("objectName must not be empty: name the object in the Key Vault")
+	}
 	return i.permission(o)
 }
 
@@ -125,8 +128,8 @@ func (i *item) permission(o *Object) error {
 		return nil
 	}
 	mode, err := strconv.ParseUint(i.Permission, 8, 32)
-	if err != nil || mode > 0o777 {
-		return fmt.Errorf("invalid filePermission: %q, should be octal digits between 0000 and 0777, such as 0640", clip(i.Permission))
+	if err != nil || mode > 0o777 || mode == 0 { // which would mean the default
+		return fmt.Errorf("invalid filePermission: %q, should be octal digits between 0001 and 0777, such as 0640", clip(i.Permission))
 	}
 	o.Mode = fs.FileMode(mode)
 	return nil
@@ -140,6 +143,8 @@ func checkFile(name string) error {
 		return fmt.Errorf("file name must be a relative path, %q is not", clip(name))
 	case strings.Contains(name, ".."):
 		return fmt.Errorf("file name must not contain '..', %q does", clip(name))
+	case name == ".":
+		return errors.New("file name must not be the volume itself")
 	case path.Clean(name) != name:
 		return fmt.Errorf("file name %q is not in its clean form %q", clip(name), clip(path.Clean(name)))
 	case strings.ContainsRune(name, 0):

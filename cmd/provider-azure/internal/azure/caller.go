@@ -2,6 +2,8 @@ package azure
 
 import (
 	"crypto/sha256"
+	"maps"
+	"slices"
 	"strings"
 
 	"github.com/strongroom/strongroom/internal/azureclass"
@@ -54,6 +56,9 @@ func (p *Provider) admit(req *provider.Request, class *azureclass.Class) (*calle
 		namespace: req.Pod.Namespace, account: req.Pod.ServiceAccount,
 		mode: class.Mode, tenant: class.Tenant, clientID: class.ClientID, cloud: where,
 	}}
+	if err = class.CheckLogin(); err != nil {
+		return nil, provider.At(provider.LoggingIn, provider.Errorf(provider.Invalid, "%w", err))
+	}
 	switch class.Mode {
 	case azureclass.ServicePrincipal:
 		err = c.takeSecret(p.hashKey, req.Secrets)
@@ -82,7 +87,8 @@ func (c *caller) takeSecret(key *provider.HashKey, secrets map[string]provider.S
 			"or set clientID in the class for workload identity", c.mode, secretClientID, secretClientSecret)
 	}
 	var id string
-	for name, value := range secrets {
+	for _, name := range slices.Sorted(maps.Keys(secrets)) { // of two spellings always the same one
+		value := secrets[name]
 		switch strings.ToLower(name) {
 		case secretClientID:
 			id = strings.TrimSpace(string(value))
