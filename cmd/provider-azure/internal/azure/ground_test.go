@@ -83,7 +83,7 @@ func groundOf(t *testing.T, start func(testing.TB, cloud.Config) *cloudtest.Runn
 		t.Fatal(err)
 	}
 	g.Provider, err = New(Config{
-		Flags: Flags{Cloud: "AzureStackCloud", OrderChain: true, APIVersion: "7.4", PinnedMaxAge: time.Hour, MaxStaleIfError: time.Hour, AllowNodeIdentity: true},
+		Flags: g.flags(),
 		Getenv: func(name string) string {
 			return map[string]string{"AZURE_ENVIRONMENT_FILEPATH": g.stack}[name]
 		},
@@ -96,6 +96,12 @@ func groundOf(t *testing.T, start func(testing.TB, cloud.Config) *cloudtest.Runn
 	g.proxy.dial, g.proxy.caFile = g.Transport.DialContext, filepath.Join(t.TempDir(), "ca.crt")
 	g.writeCA(t, g.ClusterCA())
 	return g
+}
+
+func (g *ground) flags() Flags {
+	return Flags{
+		Cloud: "AzureStackCloud", OrderChain: true, APIVersion: "7.4", PinnedMaxAge: time.Hour, MaxStaleIfError: time.Hour, AllowNodeIdentity: true,
+	}
 }
 
 // token is the pod's, for Azure, as kubelet would bring it.
