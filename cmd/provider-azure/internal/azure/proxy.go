@@ -1,7 +1,6 @@
 package azure
 
 import (
-	"bytes"
 	"context"
 	"crypto/sha256"
 	"crypto/tls"
@@ -127,14 +126,26 @@ func (p *tokenProxy) send(req *http.Request) (*http.Response, error) {
 	return resp, nil
 }
 
+// readCA returns "" if there is none. It may be another one each time.
+func (p *tokenProxy) readCA() (string, error) {
+	text, err := os.ReadFile(p.caFile)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return "", nil
+	case err != nil:
+		return "", unfitf("read the CA of the cluster: %w", err)
+	case len(text) == 0: // is not the same as none
+		return "", unfitf("the CA of the cluster, %s, has no certificate in it", p.caFile)
+	}
+	return string(text), nil
+}
+
 // trust finds out whom to expect.
 func (p *tokenProxy) trust(ctx context.Context) (t trust, err error) {
-	ca, err := os.ReadFile(p.caFile)
-	if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return t, unfitf("read the CA of the cluster: %w", err)
+	if t.ca, err = p.readCA(); err != nil {
+		return t, err
 	}
-	t = trust{name: p.fixed, ca: string(bytes.TrimSpace(ca))}
-	if t.name == "" {
+	if t.name = p.fixed; t.name == "" {
 		p.mu.Lock()
 		t.name = p.name
 		p.mu.Unlock()

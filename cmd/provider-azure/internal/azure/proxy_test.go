@@ -165,8 +165,18 @@ func unreached() map[string]proxyCase {
 			change: func(t *testing.T, g *ground) { g.proxy.caFile = filepath.Join(t.TempDir(), "none") },
 			kind:   provider.Unavailable, says: []string{proxyAddress, "x509: certificate signed by unknown authority", clusterCA},
 		},
-		"an empty CA": {
+		"no CA, but a name": {
+			change: func(t *testing.T, g *ground) {
+				g.proxy.caFile, g.proxy.fixed = filepath.Join(t.TempDir(), "none"), proxyName(clusterOne)
+			},
+			kind: provider.Unavailable, says: []string{proxyAddress, "x509: certificate signed by unknown authority", clusterCA},
+		},
+		"a CA that is none": {
 			change: func(t *testing.T, g *ground) { g.writeCA(t, []byte("none")) },
+			kind:   provider.Invalid, says: []string{proxyAddress, "ca.crt, has no certificate in it"},
+		},
+		"an empty CA": {
+			change: func(t *testing.T, g *ground) { g.writeCA(t, nil) },
 			kind:   provider.Invalid, says: []string{proxyAddress, "ca.crt, has no certificate in it"},
 		},
 		"a CA that cannot be read": {
