@@ -193,7 +193,8 @@ type watcher struct {
 
 // Do implements [policy.Policy].
 func (w watcher) Do(req *policy.Request) (*http.Response, error) {
-	if host := req.Raw().URL.Host; w.host != "" && !strings.EqualFold(host, w.host) { // a list can name its next page
+	host := strings.TrimSuffix(req.Raw().URL.Host, ":443") // as Azure does in the address of a next page
+	if w.host != "" && !strings.EqualFold(host, w.host) {  // which could be anywhere
 		return nil, &loginFailure{provider.Errorf(provider.Invalid, "the vault %s sends its client to another host: the token is not for that", w.host)}
 	}
 	resp, err := req.Next()
