@@ -29,7 +29,7 @@ ground_up() {
 
 # ground_azure: a new Azure of tests is up afterwards, and the shell knows it. It follows
 # ground_up. Each node of a cluster of our own finds a metadata endpoint where that of a
-# virtual machine would be.
+# virtual machine would be, and the NMI of pod identity.
 ground_azure() {
 	local dir=$STRONGROOM_RUN/azure address=${VAULT_ADDR#https://} metadata='' file pid
 	address=${AZURE_LISTEN:-${address%:*}:443}
@@ -44,7 +44,7 @@ ground_azure() {
 	# shellcheck disable=SC2016
 	STRONGROOM_GROUND=$STRONGROOM_RUN setsid sh -c 'echo $$ >"$0" && exec "$@"' "$dir/pid" "$PWD/bin/ground/azure" \
 		--listen "$address" --out "$dir" --control "$AZURE_CONTROL" \
-		${metadata:+--metadata 169.254.169.254:80 --metadata-in "${metadata#,}"} </dev/null >"$dir/log" 2>&1 &
+		${metadata:+--metadata 169.254.169.254:80 --nmi 127.0.0.1:2579 --metadata-in "${metadata#,}"} </dev/null >"$dir/log" 2>&1 &
 	for _ in $(seq 100); do
 		curl --silent --fail --unix-socket "$AZURE_CONTROL" --output /dev/null http://azure/violations && return
 		sleep 0.1

@@ -17,13 +17,14 @@ azure() {
 }
 
 # azure_reset NAMESPACE ACCOUNT...: the cloud is new. Its vaults are empty, it trusts the
-# cluster, and the service accounts of the namespace are as good as AZURE_WORKLOAD.
+# cluster, and the service accounts of the namespace are as good as AZURE_WORKLOAD. Its
+# pod nmi has, by pod identity, the identity that is assigned to the machine.
 azure_reset() {
 	local issuer jwks subjects
 	issuer=$(kubectl get --raw /.well-known/openid-configuration | jq -r .issuer) || return
 	jwks=$(kubectl get --raw /openid/v1/jwks) || return
 	subjects=$(printf "system:serviceaccount:$1:%s\n" "${@:2}" | jq -R . | jq -s .)
-	azure PUT state "$(jq -n --arg issuer "$issuer" --argjson jwks "$jwks" --argjson subjects "$subjects" --arg tenant $AZURE_TENANT \
+	azure PUT state "$(jq -n --arg namespace "$1" --arg issuer "$issuer" --argjson jwks "$jwks" --argjson subjects "$subjects" --arg tenant $AZURE_TENANT \
 		--arg principal $AZURE_PRINCIPAL --arg workload $AZURE_WORKLOAD --arg system $AZURE_SYSTEM --arg assigned $AZURE_ASSIGNED \
 		--arg stranger $AZURE_STRANGER --arg secret $AZURE_SECRET '
 		(["secrets", "keys", "certificates"] | map({key: ., value: ["get", "list"]}) | from_entries) as $all
@@ -33,6 +34,7 @@ azure_reset() {
 				{clientID: $workload, federated: ($subjects | map({issuer: $issuer, subject: .}))}]}],
 			vaults: ["bats", "bats-busy"] | map({name: ., tenant: $tenant,
 				access: ([$principal, $workload, $system, $assigned] | map({key: ., value: $all}) | from_entries)}),
+			pods: [{$namespace, name: "nmi", clientID: $assigned}],
 			machine: {tenant: $tenant, system: $system, assigned: [$assigned]}}')" || return
 	azure DELETE faults && azure DELETE counters && azure DELETE violations
 }
@@ -69,6 +71,7 @@ azure_class() {
 as_workload() { echo "clientID: $AZURE_WORKLOAD"; }
 as_machine() { printf 'useVMManagedIdentity: "true"\n'; }
 as_assigned() { printf 'useVMManagedIdentity: "true"\nuserAssignedIdentityID: %s\n' $AZURE_ASSIGNED; }
+as_nmi() { printf 'usePodIdentity: "true"\n'; }
 
 # asked FILTER: how many requests with a token a jq filter selects, since the counters
 # were cleared.

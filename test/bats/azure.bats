@@ -20,7 +20,7 @@ setup_file() {
 	azure_credential $NS wrong $AZURE_PRINCIPAL "$VALUE-wrong"
 	azure_credential $NS nobody $AZURE_STRANGER
 	azure_put db "$VALUE-db"
-	for who in principal workload machine assigned; do
+	for who in principal workload machine assigned nmi; do
 		azure_put "rotated-$who" "$VALUE-1"
 		azure_put "shifted-$who" "$VALUE-old" 1700000001
 		azure_put "shifted-$who" "$VALUE-new" 1700000002
@@ -37,7 +37,7 @@ teardown_file() {
 # identities: a class for each way to say who asks, and a pod that reads the same with it.
 identities() {
 	local who
-	for who in principal workload machine assigned; do
+	for who in principal workload machine assigned nmi; do
 		also=$(
 			every 5s
 			fills "$who" "rotated-$who=key"
@@ -83,6 +83,15 @@ away() { [ -n "${AZURE_METADATA:-}" ] || skip 'the nodes of this cluster have no
 	pod $NS unassigned unassigned
 	eventually 60 failed_with $NS unassigned $AZURE_STRANGER 'Identity not found' 'give the identity to the virtual machine'
 	kubectl -n $NS delete pod unassigned --wait=false
+}
+
+@test "a pod reads by pod identity, and one without is refused in words" {
+	away
+	ready $NS nmi
+	shows $NS nmi /mnt/0/db "$VALUE-db"
+	pod $NS unbound nmi
+	eventually 60 failed_with $NS unbound 'vault bats' NMI
+	kubectl -n $NS delete pod unbound --wait=false
 }
 
 @test "a tenant may be named by its domain" {
@@ -139,7 +148,7 @@ away() { [ -n "${AZURE_METADATA:-}" ] || skip 'the nodes of this cluster have no
 }
 
 # everybody: the identities that there are.
-everybody() { echo principal workload ${AZURE_METADATA:+machine assigned}; }
+everybody() { echo principal workload ${AZURE_METADATA:+machine assigned nmi}; }
 
 @test "in a history, the new version is 0 and what was 0 is 1, whoever asks" {
 	for who in $(everybody); do
