@@ -16,6 +16,9 @@ const (
 	bindingAudience   = "api://AKSIdentityBinding"
 )
 
+// Audiences implements [provider.Audiencer]: tokens for other stores are of no use here.
+func (*Provider) Audiences() []string { return []string{federatedAudience, bindingAudience} }
+
 // The keys of a nodePublishSecretRef, in lower case; users write them in any.
 const (
 	secretClientID     = "clientid"
