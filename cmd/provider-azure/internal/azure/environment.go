@@ -98,6 +98,9 @@ func (cs *clouds) custom(file string) (environment, error) {
 	if file == "" {
 		return environment{}, errors.New("its definition is missing: name a file in cloudEnvFileName, or in AZURE_ENVIRONMENT_FILEPATH of the provider")
 	}
+	if len(file) > maxFileName {
+		return environment{}, fmt.Errorf("the name of its file has more than %d bytes", maxFileName)
+	}
 	text, err := readBelow(below, file)
 	if err != nil {
 		return environment{}, err
@@ -123,8 +126,12 @@ func (cs *clouds) custom(file string) (environment, error) {
 	}, nil
 }
 
-// maxCloudFile bounds a definition; a real one has some KiB.
-const maxCloudFile = 256 << 10
+const (
+	// maxCloudFile bounds a definition; a real one has some KiB.
+	maxCloudFile = 256 << 10
+	// maxFileName bounds what of a class gets into an error.
+	maxFileName = 500
+)
 
 // readBelow reads a file, which must be below a folder if that is given.
 func readBelow(folder, name string) (text []byte, err error) {

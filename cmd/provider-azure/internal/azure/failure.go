@@ -1,6 +1,7 @@
 package azure
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -51,6 +52,9 @@ func explain(err error) diagnosis {
 	if refused, ok := errors.AsType[*azcore.ResponseError](err); ok {
 		return explainAnswer(refused.RawResponse, refused.StatusCode, refused.ErrorCode)
 	}
+	if _, reply, ok := strings.Cut(err.Error(), noMachineIdentity); ok {
+		return explainMachine([]byte(reply))
+	}
 	text := oneLine(err.Error())
 	if strings.Contains(text, challengeMismatch) {
 		return diagnosis{kind: provider.Invalid, text: withCure(text)}
@@ -61,6 +65,22 @@ func explain(err error) diagnosis {
 
 // challengeMismatch is in what the SDK says of a vault that wants tokens for others.
 const challengeMismatch = "challenge resource"
+
+// noMachineIdentity is in what the SDK says if the metadata endpoint answers 400 to who
+// asks for the identity of the machine itself. The reply follows.
+const noMachineIdentity = "failed to authenticate a system assigned identity. The endpoint responded with "
+
+func explainMachine(reply []byte) diagnosis {
+	d := diagnosis{kind: provider.Denied, text: words(reply)}
+	if d.text == "" {
+		d.kind, d.text = provider.Unavailable, notAzure
+	}
+	d.text = withCure("failed to get a token: " + metadataHost + " answered 400 " + d.text)
+	return d
+}
+
+// notAzure is for an answer that says nothing about who asks.
+const notAzure = "without a word of Azure's: does something between the node and Azure answer for it?"
 
 // explainAnswer is for what Key Vault says.
 func explainAnswer(resp *http.Response, status int, code string) diagnosis {
@@ -87,16 +107,16 @@ func explainLogin(err *azidentity.AuthenticationFailedError) diagnosis {
 		return diagnosis{kind: kind, text: "failed to get a token: " + withCure(text), outage: kind == provider.Unavailable && !isTrust(text)}
 	}
 	d := diagnosis{kind: kindOf(err.RawResponse.StatusCode), wait: retryAfter(err.RawResponse)}
-	words := said(err.RawResponse, "")
+	why := said(err.RawResponse, "")
 	switch {
 	case d.kind == provider.Throttled || d.kind == provider.Unavailable:
-	case words == "": // it says nothing about who asks
-		d.kind, words = provider.Unavailable, "without a word of Azure's: does something between the node and Azure answer for it?"
+	case why == "":
+		d.kind, why = provider.Unavailable, notAzure
 	default:
 		d.kind = provider.Denied
 	}
 	d.outage = d.kind != provider.Denied
-	d.text = withCure(strings.TrimSpace(fmt.Sprintf("failed to get a token: %d %s", err.RawResponse.StatusCode, words)))
+	d.text = withCure(strings.TrimSpace(fmt.Sprintf("failed to get a token: %d %s", err.RawResponse.StatusCode, why)))
 	return d
 }
 
@@ -166,6 +186,11 @@ func said(resp *http.Response, code string) string {
 	if err != nil || len(body) > most {
 		return code
 	}
+	return cmp.Or(words(body), code)
+}
+
+// words are those of Azure's own in a reply, if it is one that Azure makes.
+func words(body []byte) string {
 	var vault struct {
 		Error struct {
 			Code       string `json:"code"`
@@ -185,7 +210,7 @@ func said(resp *http.Response, code string) string {
 	if json.Unmarshal(body, &directory) == nil && directory.Error != "" {
 		return oneLine(directory.Error + ": " + directory.Description)
 	}
-	return code
+	return ""
 }
 
 // withCure adds what to do about what Azure says, where that is known.
@@ -198,6 +223,7 @@ func withCure(text string) string {
 		{"AADSTS90002", "check tenantID of the class: there is no such tenant"},
 		{"Disabled: ", "enable the version in the vault, or name another one"},
 		{"ForbiddenByFirewall", "let the node's address, or a private endpoint, through the firewall of the vault"},
+		{"ForbiddenByConnection", "let the vault take connections from the node: allow public access from its address, or make a private endpoint"},
 		{"ForbiddenByPolicy", "give the identity the right to get (and list, for a history) in the access policies of the vault"},
 		{"ForbiddenByRbac", "give the identity the role Key Vault Secrets User (or Certificate User, Crypto User) at the vault"},
 		{"AADSTS700211", "the application has no federated credential for the issuer of this cluster: add one"},

@@ -18,14 +18,14 @@ import (
 func versionID(n int) string { return fmt.Sprintf("%032x", (n*7919)%65536+1) }
 
 // putVersions adds versions 1 to n, each a second younger than the one before.
-func (g *ground) putVersions(t *testing.T, name string, n int, change func(n int, v *cloud.Version)) {
+func (g *ground) putVersions(t *testing.T, n int, change func(n int, v *cloud.Version)) {
 	t.Helper()
 	for i := 1; i <= n; i++ {
 		v := cloud.Version{ID: versionID(i), Created: int64(1_700_000_000 + i), Content: cloud.Secret(fmt.Sprint("v", i), "")}
 		if change != nil {
 			change(i, &v)
 		}
-		if _, err := g.Put(cloud.Place{Vault: "shop", Kind: cloud.Secrets, Name: name}, v); err != nil {
+		if _, err := g.Put(cloud.Place{Vault: "shop", Kind: cloud.Secrets, Name: "db"}, v); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -94,7 +94,7 @@ func TestHistory(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			g := newGround(t)
-			g.putVersions(t, "db", tt.versions, tt.change)
+			g.putVersions(t, tt.versions, tt.change)
 			if err := g.Change(func(s *cloud.State) error {
 				s.Vaults[0].PageSize = tt.page
 				return nil
@@ -136,7 +136,7 @@ func (c *historyCase) response() *provider.Response {
 func TestHistoryOfOneTime(t *testing.T) {
 	t.Parallel()
 	g := newGround(t)
-	g.putVersions(t, "db", 20, func(_ int, v *cloud.Version) { v.Created = 1_700_000_000 })
+	g.putVersions(t, 20, func(_ int, v *cloud.Version) { v.Created = 1_700_000_000 })
 	var before map[string]string
 	for i := range 5 {
 		got := g.must(t, g.asPrincipal(ask(podOf(fmt.Sprint(i)), `array: ["{objectName: db, objectType: secret, objectVersionHistory: 10}"]`)))
@@ -151,7 +151,7 @@ func TestHistoryOfOneTime(t *testing.T) {
 func TestHistoryNeedsList(t *testing.T) {
 	t.Parallel()
 	g := newGround(t)
-	g.putVersions(t, "db", 3, nil)
+	g.putVersions(t, 3, nil)
 	if err := g.Change(func(s *cloud.State) error {
 		s.Vaults[0].Access[principal] = cloud.Access{cloud.Secrets: {"get"}}
 		return nil
@@ -181,7 +181,7 @@ func TestHistoryAtPort443(t *testing.T) {
 		c.Port = 443
 		return cloudtest.Start(tb, c)
 	})
-	g.putVersions(t, "db", 60, nil)
+	g.putVersions(t, 60, nil)
 	got := g.must(t, g.asPrincipal(ask(podOf("u1"), `array: ["{objectName: db, objectType: secret, objectVersionHistory: 2}"]`)))
 	if got["db/0"] != "v60" || got["db/1"] != "v59" {
 		t.Errorf("%v", got)
