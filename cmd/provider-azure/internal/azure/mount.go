@@ -11,8 +11,6 @@ import (
 	"sync"
 	"time"
 
-	"golang.org/x/sync/errgroup"
-
 	"github.com/strongroom/strongroom/internal/azureclass"
 	"github.com/strongroom/strongroom/provider"
 	"github.com/strongroom/strongroom/provider/coalesce"
@@ -183,24 +181,25 @@ func history(o *azureclass.Object, all []listed) (chosen []string, err error) {
 	return chosen, nil
 }
 
-// readAll makes each distinct request once, and fails if one of them does.
+// readAll makes each distinct request once, and fails if one of them does: by the first
+// one in the order of the class, so that events say the same each time.
 func (p *Provider) readAll(ctx context.Context, m *mount, parts []*part) error {
 	first := map[readKey]*part{}
-	group, ctx := errgroup.WithContext(ctx)
+	group := firstFailure{}
 	group.SetLimit(maxParallel)
-	for _, pt := range parts {
+	for i, pt := range parts {
 		if first[pt.read] != nil {
 			continue
 		}
 		first[pt.read] = pt
-		group.Go(func() (err error) {
+		group.run(ctx, i, func(ctx context.Context) (err error) {
 			if pt.bundle, err = p.read(ctx, m, pt.read); err != nil {
 				return pt.object.Failed(m.failure(err))
 			}
 			return nil
 		})
 	}
-	if err := group.Wait(); err != nil {
+	if err := group.wait(); err != nil {
 		return err
 	}
 	for _, pt := range parts {
