@@ -5,11 +5,19 @@ import (
 	"io"
 	"net/http"
 	"net/url"
+	"time"
 )
 
 // maxReply bounds what is read of a reply. A secret has at most 25 KB, a page of a list
 // some more.
 const maxReply = 4 << 20
+
+// A connection of HTTP/2 on which nothing is heard for pingAfter is tried, and dropped if
+// there is no answer within pingTimeout.
+const (
+	pingAfter   = 10 * time.Second
+	pingTimeout = 5 * time.Second
+)
 
 // newTransport is one for all: what Azure's certificates are checked against is the
 // same for every class.
@@ -17,6 +25,8 @@ func newTransport() *http.Client {
 	t := http.DefaultTransport.(*http.Transport).Clone() //nolint:forcetypeassert // nothing replaces it
 	t.MaxIdleConnsPerHost = 16
 	t.MaxResponseHeaderBytes = 64 << 10
+	// Or a connection that the network has forgotten would be used for many minutes.
+	t.HTTP2 = &http.HTTP2Config{SendPingTimeout: pingAfter, PingTimeout: pingTimeout}
 	proxied := t.Proxy
 	t.Proxy = func(r *http.Request) (*url.URL, error) {
 		if host := r.URL.Hostname(); host == metadataHost { // it answers only who asks directly
