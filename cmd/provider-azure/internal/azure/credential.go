@@ -1,6 +1,7 @@
 package azure
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -28,6 +29,10 @@ const (
 	// loginTry bounds one try to get a token, so that one of which nothing is heard is
 	// made again.
 	loginTry = 10 * time.Second
+	// The metadata endpoint is near: it is tried for a shorter time, but also, with
+	// growing pauses, for a minute. Whoever waits has some time left then.
+	metadataTry   = 5 * time.Second
+	metadataTries = 5
 	// After a login that failed for a reason that may pass, those who waited for it
 	// within failureHolds do not ask one after the other; and nobody asks for as long as
 	// Azure says, up to longestHold.
@@ -83,9 +88,10 @@ func newCredential(c *caller, options azcore.ClientOptions, m *meter) (*credenti
 		proofs: map[provider.VolumeID]provider.Token{}, refusals: map[provider.Secret]refusal{},
 	}
 	options.Cloud = c.cloud.config()
-	options.Retry.TryTimeout = loginTry
-	if c.mode != azureclass.VMIdentity { // which wants more patience
-		options.Retry.MaxRetryDelay = maxPause
+	options.Retry.TryTimeout, options.Retry.MaxRetryDelay = loginTry, maxPause
+	if c.mode == azureclass.VMIdentity {
+		options.Retry.TryTimeout, options.Retry.MaxRetryDelay = metadataTry, 0 // as the SDK knows it
+		options.Retry.MaxRetries = cmp.Or(options.Retry.MaxRetries, metadataTries-1)
 	}
 	options.PerRetryPolicies = append(options.PerRetryPolicies, watcher{by: byLogin, meter: m, seen: made.last.note})
 	made.make = func() (azcore.TokenCredential, error) { return made.open(c, options) }

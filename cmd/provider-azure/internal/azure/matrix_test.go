@@ -158,9 +158,9 @@ func loginMishaps() map[string]mishap {
 		"login hangs":              {fault: cloud.Fault{Where: "authority", Hang: true}, kind: provider.Unavailable, step: provider.LoggingIn, says: []string{"context deadline exceeded"}},
 		"node 400":                 {change: node, fault: cloud.Fault{Where: "metadata", Status: 400, Code: "invalid_request", Message: "Identity not found"}, kind: provider.Denied, step: provider.LoggingIn, says: []string{"400 invalid_request: Identity not found", "VMManagedIdentity", "give the identity to the virtual machine"}, tokens: 1},
 		"node 400 of none":         {change: node, fault: cloud.Fault{Where: "metadata", Status: 400, Body: "<html>" + canary}, kind: provider.Unavailable, step: provider.LoggingIn, says: []string{"400", "something between"}, tokens: 1},
-		"node 404":                 {change: node, fault: cloud.Fault{Where: "metadata", Status: 404}, kind: provider.Unavailable, step: provider.LoggingIn, says: []string{"404"}, tokens: 7},
-		"node 410":                 {change: node, fault: cloud.Fault{Where: "metadata", Status: 410}, kind: provider.Unavailable, step: provider.LoggingIn, says: []string{"410"}, tokens: 7},
-		"node 429":                 {change: node, fault: cloud.Fault{Where: "metadata", Status: 429}, kind: provider.Throttled, step: provider.LoggingIn, says: []string{"429"}, tokens: 7},
+		"node 404":                 {change: node, fault: cloud.Fault{Where: "metadata", Status: 404}, kind: provider.Unavailable, step: provider.LoggingIn, says: []string{"404"}, tokens: 5},
+		"node 410":                 {change: node, fault: cloud.Fault{Where: "metadata", Status: 410}, kind: provider.Unavailable, step: provider.LoggingIn, says: []string{"410"}, tokens: 5},
+		"node 429":                 {change: node, fault: cloud.Fault{Where: "metadata", Status: 429}, kind: provider.Throttled, step: provider.LoggingIn, says: []string{"429"}, tokens: 5},
 		"node, a token of nothing": {change: node, fault: cloud.Fault{Where: "metadata", Status: 200, Body: `{"access_token":"","expires_on":"1"}`}, kind: provider.Unavailable, step: provider.LoggingIn, says: []string{"token"}, tokens: 1},
 		"node hangs":               {change: node, fault: cloud.Fault{Where: "metadata", Hang: true}, kind: provider.Unavailable, step: provider.LoggingIn, says: []string{"169.254.169.254", "has it a managed identity"}},
 	}

@@ -171,11 +171,11 @@ const (
 func (v *vault) list(ctx context.Context, kind, name string) (all []listed, err error) {
 	switch kind {
 	case azureclass.Secret:
-		all, err = pages(ctx, v.secrets.NewListSecretPropertiesVersionsPager(name, nil), secretVersions)
+		all, err = pages(ctx, v.pace, v.secrets.NewListSecretPropertiesVersionsPager(name, nil), secretVersions)
 	case azureclass.Key:
-		all, err = pages(ctx, v.keys.NewListKeyPropertiesVersionsPager(name, nil), keyVersions)
+		all, err = pages(ctx, v.pace, v.keys.NewListKeyPropertiesVersionsPager(name, nil), keyVersions)
 	default:
-		all, err = pages(ctx, v.certs.NewListCertificatePropertiesVersionsPager(name, nil), certVersions)
+		all, err = pages(ctx, v.pace, v.certs.NewListCertificatePropertiesVersionsPager(name, nil), certVersions)
 	}
 	if err != nil {
 		return nil, err
@@ -187,8 +187,13 @@ func (v *vault) list(ctx context.Context, kind, name string) (all []listed, err 
 	return all, nil
 }
 
-func pages[T any](ctx context.Context, pager *runtime.Pager[T], read func(T) []listed) (all []listed, err error) {
+func pages[T any](ctx context.Context, p *pace, pager *runtime.Pager[T], read func(T) []listed) (all []listed, err error) {
 	for n := 1; pager.More(); n++ {
+		if n > 1 { // for the first one there was a wait already
+			if err := p.all.Wait(ctx); err != nil {
+				return nil, err
+			}
+		}
 		page, err := pager.NextPage(ctx)
 		if err != nil {
 			return nil, err
