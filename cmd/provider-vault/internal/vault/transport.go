@@ -103,6 +103,13 @@ func (ts *transports) evict() {
 	}
 }
 
+// A connection of HTTP/2 on which nothing is heard for pingAfter is tried, and dropped if
+// there is no answer within pingTimeout.
+const (
+	pingAfter   = 10 * time.Second
+	pingTimeout = 5 * time.Second
+)
+
 func (ts *transports) make(m *material, socket string) (*transport, error) {
 	config, err := m.config()
 	if err != nil {
@@ -120,6 +127,8 @@ func (ts *transports) make(m *material, socket string) (*transport, error) {
 		MaxIdleConnsPerHost:    16,
 		IdleConnTimeout:        90 * time.Second,
 		MaxResponseHeaderBytes: 64 << 10,
+		// Or a connection that the network has forgotten would be used for many minutes.
+		HTTP2: &http.HTTP2Config{SendPingTimeout: pingAfter, PingTimeout: pingTimeout},
 	}
 	if socket != "" {
 		t.Proxy = nil

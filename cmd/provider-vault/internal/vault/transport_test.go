@@ -14,8 +14,10 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
+	"github.com/strongroom/strongroom/internal/lostconn"
 	"github.com/strongroom/strongroom/provider"
 )
 
@@ -192,4 +194,11 @@ func TestTLSFilesThatAreWrong(t *testing.T) {
 			t.Errorf("%s: error %v does not contain %q", name, err, tt.want)
 		}
 	}
+}
+
+func TestLostConnection(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		lostconn.Check(t, get(t, newTransports(http.ProxyFromEnvironment, nil), tlsSettings{}, "").http)
+	})
 }
