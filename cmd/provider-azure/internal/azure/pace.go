@@ -37,23 +37,31 @@ func newPace() *pace {
 	}
 }
 
-// wait returns when a request may be made. It is one of a refresh until ahead is closed.
+// wait returns when a request may be made. It is one of a refresh until ahead is closed;
+// who had a turn already, and goes on, has none.
 func (p *pace) wait(ctx context.Context, ahead <-chan struct{}) error {
-	if err := p.waitAsTold(ctx); err != nil {
-		return err
+	for {
+		if err := p.waitAsTold(ctx); err != nil {
+			return err
+		}
+		err := p.waitBehind(ctx, ahead)
+		if err == nil {
+			err = p.all.Wait(ctx)
+		}
+		if err != nil {
+			return provider.Errorf(provider.Throttled, "%w", outage{fmt.Errorf("too many requests to the vault are waiting on this node: %w", err)})
+		}
+		if !time.Now().Before(p.closedUntil()) { // as it was before all that waiting
+			return nil
+		}
 	}
-	err := p.waitBehind(ctx, ahead)
-	if err == nil {
-		err = p.all.Wait(ctx)
-	}
-	if err != nil {
-		return provider.Errorf(provider.Throttled, "%w", outage{fmt.Errorf("too many requests to the vault are waiting on this node: %w", err)})
-	}
-	return nil
 }
 
 // waitBehind returns when a refresh may ask, or when somebody waits who goes before.
 func (p *pace) waitBehind(ctx context.Context, ahead <-chan struct{}) error {
+	if ahead == nil {
+		return nil
+	}
 	select {
 	case <-ahead:
 		return nil
@@ -124,8 +132,7 @@ func (p *pace) waitAsTold(ctx context.Context) error {
 	if left <= 0 {
 		return nil
 	}
-	end, ok := ctx.Deadline()
-	if left > maxPause || ok && time.Until(end) < left {
+	if left > maxPause {
 		return &provider.Error{
 			Kind: provider.Throttled, RetryAfter: left,
 			Err: outage{fmt.Errorf("the vault wants no requests for %s", left.Round(time.Second))},

@@ -78,6 +78,34 @@ func TestFirstMountsGoBefore(t *testing.T) {
 	}
 }
 
+// TestQueueIsTold: reads that wait for their turn when the vault wants no more requests
+// are not made then.
+func TestQueueIsTold(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		g := newBubble(t)
+		const volumes = 600
+		var group sync.WaitGroup
+		for i := range volumes {
+			name := fmt.Sprint("db", i)
+			g.put(t, name, "v1")
+			group.Go(func() { g.must(t, g.asPrincipal(ask(podOf(name), objectsOf(name)))) })
+		}
+		time.Sleep(time.Second)
+		g.AddFault(cloud.Fault{Where: "vault", Status: 429, RetryAfter: "10", Times: 1})
+		time.Sleep(100 * time.Millisecond)
+		g.ClearCounters()
+		time.Sleep(9 * time.Second)
+		if n := g.reads(); n != 0 {
+			t.Errorf("%d requests while the vault wants none", n)
+		}
+		group.Wait()
+		if n := g.reads(); n < 100 {
+			t.Errorf("%d requests were left: nothing waited", n)
+		}
+	})
+}
+
 // TestOwnDeadlines: whoever waits for a login that hangs leaves when its own time is
 // over, and is told what it waited for.
 func TestOwnDeadlines(t *testing.T) {

@@ -190,7 +190,7 @@ func (v *vault) list(ctx context.Context, kind, name string) (all []listed, err 
 func pages[T any](ctx context.Context, p *pace, pager *runtime.Pager[T], read func(T) []listed) (all []listed, err error) {
 	for n := 1; pager.More(); n++ {
 		if n > 1 { // for the first one there was a wait already
-			if err := p.all.Wait(ctx); err != nil {
+			if err := p.wait(ctx, nil); err != nil {
 				return nil, err
 			}
 		}
