@@ -155,20 +155,39 @@ type trouble struct {
 	text   string
 	at     time.Time
 	closed time.Time
+	pause  time.Duration // the last one of our own choice; 0 once there was an answer
 }
 
 // note looks at an answer.
 func (t *trouble) note(resp *http.Response) {
-	kind := kindOf(resp.StatusCode)
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	now := time.Now()
 	switch {
 	case resp.StatusCode < http.StatusBadRequest:
 		t.text = ""
+		if !now.Before(t.closed) {
+			t.pause = 0
+		}
 	case resp.StatusCode != http.StatusUnauthorized: // that is how a vault begins
-		t.text, t.at = resp.Request.URL.Hostname()+" answered "+resp.Status, time.Now()
+		t.text, t.at = resp.Request.URL.Hostname()+" answered "+resp.Status, now
 	}
-	if until := time.Now().Add(retryAfter(resp)); kind == provider.Throttled && until.After(t.closed) {
+	if kindOf(resp.StatusCode) == provider.Throttled {
+		t.throttle(now, retryAfter(resp))
+	}
+}
+
+// throttle closes for as long as Azure says. If it does not, that is a second, and
+// twice as long each time; what was under way by then says nothing new.
+func (t *trouble) throttle(now time.Time, told time.Duration) {
+	if told == 0 {
+		if now.Before(t.closed) {
+			return
+		}
+		t.pause = min(max(2*t.pause, time.Second), maxPause)
+		told = t.pause
+	}
+	if until := now.Add(told); until.After(t.closed) {
 		t.closed = until
 	}
 }

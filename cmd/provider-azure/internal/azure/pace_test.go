@@ -106,6 +106,42 @@ func TestQueueIsTold(t *testing.T) {
 	})
 }
 
+// TestThrottledWithoutTime: a vault that does not say for how long it wants no requests
+// gets fewer and fewer, and as many as ever when it answers again.
+func TestThrottledWithoutTime(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		g := newBubble(t)
+		const volumes, while = 500, 30 * time.Second
+		g.put(t, "db", "v1")
+		g.must(t, g.asPrincipal(ask(podOf("first"), oneSecret)))
+		g.AddFault(cloud.Fault{Where: "vault", Status: 429})
+		var group sync.WaitGroup
+		for i := range volumes {
+			name := fmt.Sprint("db", i)
+			g.put(t, name, "v1")
+			group.Go(func() {
+				for { // as kubelet does
+					if _, err := g.Mount(t.Context(), g.asPrincipal(ask(podOf(name), objectsOf(name)))); err == nil {
+						return
+					}
+					time.Sleep(time.Second)
+				}
+			})
+		}
+		time.Sleep(while)
+		if n := g.reads(); n > 10*requestsPerSecond {
+			t.Errorf("%d requests in %v to a vault that wants none", n, while)
+		}
+		g.ClearFaults()
+		begin := time.Now()
+		group.Wait()
+		if took := time.Since(begin); took > maxPause*5/4+volumes/requestsPerSecond*time.Second+10*time.Second {
+			t.Errorf("all that was wanted came after %v", took)
+		}
+	})
+}
+
 // TestOwnDeadlines: whoever waits for a login that hangs leaves when its own time is
 // over, and is told what it waited for.
 func TestOwnDeadlines(t *testing.T) {
