@@ -112,7 +112,7 @@ func TestThrottledWithoutTime(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		g := newBubble(t)
-		const volumes, while = 500, 30 * time.Second
+		const volumes, while = 200, 30 * time.Second
 		g.put(t, "db", "v1")
 		g.must(t, g.asPrincipal(ask(podOf("first"), oneSecret)))
 		g.AddFault(cloud.Fault{Where: "vault", Status: 429})

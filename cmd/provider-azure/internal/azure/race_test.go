@@ -114,7 +114,7 @@ func TestStorm(t *testing.T) {
 		g.put(t, "db", "of db")
 		g.put(t, "db", "of db 2")
 		g.put(t, "user", "of user")
-		g.storm(t, 100, 12)
+		g.storm(t, 100, 5)
 		time.Sleep(linger + coalesceWindow + 2*time.Second)
 		if left := g.left(); left != "" {
 			t.Error(left)
