@@ -6,6 +6,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -145,6 +147,32 @@ func TestHistoryOfOneTime(t *testing.T) {
 		}
 		before = got
 	}
+}
+
+// TestManyHistories: lists are read together as objects are, each once.
+func TestManyHistories(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		g := newBubble(t)
+		const objects = 2 * maxParallel
+		var items []string
+		for i := range objects {
+			name := fmt.Sprint("db", i)
+			g.put(t, name, "v1")
+			for _, alias := range []string{"a", "b"} {
+				items = append(items, fmt.Sprintf("%q", fmt.Sprintf("{objectName: %s, objectType: secret, objectVersionHistory: 2, objectAlias: %s%d}", name, alias, i)))
+			}
+		}
+		g.AddFault(cloud.Fault{Where: "vault", Millis: 1000})
+		begin := time.Now()
+		got := g.must(t, g.asPrincipal(ask(podOf("u1"), "array: ["+strings.Join(items, ", ")+"]")))
+		if took := time.Since(begin); took > objects/2*time.Second {
+			t.Errorf("took %v: one after the other", took)
+		}
+		if n := g.Counters().Count(cloud.Read{Op: "list"}); n != objects || len(got) != 2*objects {
+			t.Errorf("%d lists and %d files of %d objects, each there twice", n, len(got), objects)
+		}
+	})
 }
 
 // TestHistoryNeedsList: the right to list is another one, and only a history needs it.

@@ -133,32 +133,66 @@ func volumeID(req *provider.Request) provider.VolumeID {
 // list finds out which versions there are to read: one for most objects, several in
 // history mode. (azure-contract 5.24-5.31)
 func (p *Provider) list(ctx context.Context, m *mount, known coalesce.Known[readKey]) (parts []*part, err error) {
+	histories, err := p.histories(ctx, m, known)
+	if err != nil {
+		return nil, err
+	}
 	for i := range m.class.Objects {
 		o := &m.class.Objects[i]
-		key := readKey{vault: strings.ToLower(m.class.Vault), kind: o.Type, name: o.Name}
+		key := m.keyOf(o)
 		if o.History < 2 {
 			key.version = o.Version
 			parts = append(parts, &part{object: o, id: o.ID(), path: o.File, read: key})
 			continue
 		}
-		key.list = true
-		all, err := p.read(ctx, m, key)
-		if err != nil {
-			return nil, o.Failed(m.failure(err))
-		}
-		known[key] = all.began
-		chosen, err := history(o, all.versions)
-		if err != nil {
-			return nil, provider.At(provider.Reading, o.Failed(err))
-		}
-		key.list = false
-		for n, version := range chosen {
+		for n, version := range histories[i] {
 			index := strconv.Itoa(n)
 			key.version = version
 			parts = append(parts, &part{object: o, id: o.ID() + "/" + index, path: o.File + "/" + index, read: key})
 		}
 	}
 	return parts, nil
+}
+
+// keyOf is the read of an object's latest version.
+func (m *mount) keyOf(o *azureclass.Object) readKey {
+	return readKey{vault: strings.ToLower(m.class.Vault), kind: o.Type, name: o.Name}
+}
+
+// histories reads the lists that the class needs, and chooses versions of each object
+// in history mode. It notes the lists in known.
+func (p *Provider) histories(ctx context.Context, m *mount, known coalesce.Known[readKey]) ([][]string, error) {
+	chosen, lists := make([][]string, len(m.class.Objects)), make([]*bundle, len(m.class.Objects))
+	group := firstFailure{}
+	group.SetLimit(maxParallel)
+	for i := range m.class.Objects {
+		o := &m.class.Objects[i]
+		if o.History < 2 {
+			continue
+		}
+		key := m.keyOf(o)
+		key.list = true
+		group.run(ctx, i, func(ctx context.Context) (err error) {
+			if lists[i], err = p.read(ctx, m, key); err != nil {
+				return o.Failed(m.failure(err))
+			}
+			if chosen[i], err = history(o, lists[i].versions); err != nil {
+				return provider.At(provider.Reading, o.Failed(err))
+			}
+			return nil
+		})
+	}
+	if err := group.wait(); err != nil {
+		return nil, err
+	}
+	for i, list := range lists {
+		if list != nil {
+			key := m.keyOf(&m.class.Objects[i])
+			key.list = true
+			known[key] = list.began
+		}
+	}
+	return chosen, nil
 }
 
 // history chooses as many versions as the class asks for, from the one that it names on.
