@@ -54,8 +54,9 @@ func (p *Provider) Mount(ctx context.Context, req *provider.Request) (*provider.
 	if err != nil {
 		return nil, err
 	}
+	warn := func(text string) { p.warnOnce(ctx, req.Pod.Namespace+"/"+req.Class, text) }
 	for _, w := range class.Warnings {
-		p.warnOnce(ctx, req.Pod.Namespace+"/"+req.Class, w)
+		warn(w)
 	}
 	s, err := p.enter(c)
 	if err != nil {
@@ -79,7 +80,9 @@ func (p *Provider) Mount(ctx context.Context, req *provider.Request) (*provider.
 	if err = p.readAll(ctx, m, parts); err != nil {
 		return nil, err
 	}
-	resp, err := p.files(parts, req.Mode)
+	render := p.render
+	render.warn = warn
+	resp, err := render.files(parts, req.Mode)
 	if err != nil {
 		return nil, provider.At(provider.Reading, err)
 	}
@@ -91,7 +94,7 @@ func (p *Provider) Mount(ctx context.Context, req *provider.Request) (*provider.
 	return resp, nil
 }
 
-// warnOnce logs a text about a class, or an object, when it is new.
+// warnOnce logs a text about a class when it is new.
 func (p *Provider) warnOnce(ctx context.Context, about, text string) {
 	if p.seen.First(about + "/" + text) {
 		p.log.LogAttrs(ctx, slog.LevelWarn, text, slog.String("about", about))
@@ -277,12 +280,12 @@ func (p *Provider) read(ctx context.Context, m *mount, key readKey) (*bundle, er
 }
 
 // files makes the reply. Of two objects with one path the last wins, as it always did.
-func (p *Provider) files(parts []*part, mode fs.FileMode) (*provider.Response, error) {
+func (r *renderer) files(parts []*part, mode fs.FileMode) (*provider.Response, error) {
 	resp := &provider.Response{}
 	index := map[string]int{}
 	total := 0
 	for _, pt := range parts {
-		files, err := p.render.render(pt.object, pt.path, pt.bundle)
+		files, err := r.render(pt.object, pt.path, pt.bundle)
 		if err != nil {
 			return nil, pt.object.Failed(err)
 		}

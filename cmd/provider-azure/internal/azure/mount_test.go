@@ -1,6 +1,8 @@
 package azure
 
 import (
+	"log/slog"
+	"regexp"
 	"sync"
 	"testing"
 
@@ -8,6 +10,7 @@ import (
 
 	"github.com/strongroom/strongroom/internal/azuretest/cloud"
 	"github.com/strongroom/strongroom/provider"
+	"github.com/strongroom/strongroom/provider/providertest"
 )
 
 const oneSecret = `array: ["{objectName: db, objectType: secret}"]`
@@ -76,5 +79,33 @@ func TestOneForMany(t *testing.T) {
 	}
 	if n := c.Count(cloud.Read{Op: "get", Kind: cloud.Secrets, Name: "db"}); n != 1 {
 		t.Errorf("%d reads of one secret: %+v", n, c.Reads)
+	}
+}
+
+// TestWarnings: the log says once of each class what is hardly meant, also of what is in
+// the vault.
+func TestWarnings(t *testing.T) {
+	t.Parallel()
+	g := newGround(t)
+	var log providertest.Buffer
+	g.log = slog.New(slog.NewTextHandler(&log, nil))
+	g.render.orderPEM = true
+	if _, err := g.Put(cloud.Place{Vault: "shop", Kind: cloud.Secrets, Name: "db"}, cloud.Version{
+		ID: versionID(1), Managed: true, Content: cloud.Secret("v1", "application/x-pem-file"),
+	}); err != nil {
+		t.Fatal(err)
+	}
+	for _, class := range []string{"web", "api", "web", "api"} {
+		req := g.asPrincipal(ask(podOf(class), oneSecret, "tenantid", tenant))
+		req.Class = class
+		g.must(t, req)
+	}
+	for _, class := range []string{"web", "api"} {
+		for _, text := range []string{"unknown parameter", "secret/db is not PEM"} {
+			line := regexp.MustCompile(`level=WARN msg=".*` + text + `.*" about=shop/` + class)
+			if n := len(line.FindAllString(log.String(), -1)); n != 1 {
+				t.Errorf("%d lines about %s of %s: %s", n, text, class, log.String())
+			}
+		}
 	}
 }

@@ -65,11 +65,6 @@ func New(c Config) (*Provider, error) {
 		hashKey:            provider.NewHashKey(), memory: recall.NewMemory(maxMemory),
 		sessions: map[identity]*session{}, volumes: map[provider.VolumeID]*volume{}, paces: map[string]*pace{},
 	}
-	p.render.warn = func(text string) {
-		if p.seen.First(text) {
-			p.log.Warn(text)
-		}
-	}
 	p.meter, p.userAgent = newMeter(c.Flags.LegacyMetricLabels, p.countSessions), c.Flags.userAgent()
 	err := c.Flags.check()
 	if err != nil {

@@ -232,9 +232,9 @@ func TestSeparateFiles(t *testing.T) {
 func TestMountSeparate(t *testing.T) {
 	t.Parallel()
 	s := newStuff(t)
-	p := &Provider{render: renderer{orderChain: true, separate: true}}
+	r := &renderer{orderChain: true, separate: true}
 	o := object(t, "objectType", "secret", "filePermission", "0400")
-	resp, err := p.files([]*part{{object: o, id: o.ID(), path: o.File, bundle: &s.pfx}}, 0o644)
+	resp, err := r.files([]*part{{object: o, id: o.ID(), path: o.File, bundle: &s.pfx}}, 0o644)
 	if err != nil {
 		t.Fatal(err)
 	}
