@@ -10,7 +10,7 @@ import (
 	"sync"
 	"syscall"
 	"testing"
-	"time"
+	"testing/synctest"
 
 	"github.com/strongroom/strongroom/provider"
 )
@@ -158,19 +158,19 @@ func TestAirGap(t *testing.T) {
 		"AzureStackCloud": "shop.vault.stack.test:443", "AzurePublicCloud": "shop.vault.azure.net:443", "AzureChinaCloud": "shop.vault.azure.cn:443",
 		"AzureUSGovernmentCloud": "shop.vault.usgovcloudapi.net:443", "AzureGermanCloud": "shop.vault.microsoftazure.de:443",
 	} {
-		p := newGround(t).Provider
-		gap := &airGap{hosts: map[string]bool{}}
-		p.transport = bounded{&http.Client{Transport: &http.Transport{DialContext: gap.dial}}}
-		ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
-		req := ask(podOf("u1"), oneSecret, "cloudName", cloud, "cloudEnvFileName", stack)
-		req.Secrets = map[string]provider.Secret{"clientid": principal, "clientsecret": password}
-		_, err := p.Mount(ctx, req)
-		cancel()
-		gap.mu.Lock()
-		if err == nil || len(gap.hosts) != 1 || !gap.hosts[allowed] {
-			t.Errorf("%s: %v; asked for %v", cloud, err, gap.hosts)
-		}
-		gap.mu.Unlock()
+		synctest.Test(t, func(t *testing.T) {
+			p := newBubble(t).Provider
+			gap := &airGap{hosts: map[string]bool{}}
+			p.transport = bounded{&http.Client{Transport: &http.Transport{DialContext: gap.dial}}}
+			req := ask(podOf("u1"), oneSecret, "cloudName", cloud, "cloudEnvFileName", stack)
+			req.Secrets = map[string]provider.Secret{"clientid": principal, "clientsecret": password}
+			_, err := p.Mount(t.Context(), req)
+			gap.mu.Lock()
+			defer gap.mu.Unlock()
+			if err == nil || len(gap.hosts) != 1 || !gap.hosts[allowed] {
+				t.Errorf("%s: %v; asked for %v", cloud, err, gap.hosts)
+			}
+		})
 	}
 }
 
