@@ -131,9 +131,7 @@ func (t *tool) bring(ctx context.Context, s server.Server, kube reviewer.Cluster
 		do   func() error
 	}{
 		{"start PostgreSQL", func() error { return db.Start(ctx) }},
-		{"start Vault", func() error {
-			return c.Await(ctx, "there", func(api.Health) bool { return true })
-		}},
+		{"start Vault", func() error { return await(ctx, c, s) }},
 		{"initialise and unseal", func() error { return t.open(ctx, c, s) }},
 		{"set up audit log and engines", func() error {
 			return errors.Join(setup.Audit(ctx, c, s.Audit()), setup.Engines(ctx, c))
@@ -175,6 +173,25 @@ func (t *tool) start(ctx context.Context, s server.Server) error {
 		return err
 	}
 	return s.Start(ctx)
+}
+
+// await waits for the server, and starts it again if it has ended: while one that was
+// killed is dying, it counts as running, and its address is taken.
+func await(ctx context.Context, c *api.Client, s server.Server) error {
+	const while = 5 * time.Second
+	for {
+		short, cancel := context.WithTimeout(ctx, while)
+		err := c.Await(short, "there", func(api.Health) bool { return true })
+		cancel()
+		if err == nil || ctx.Err() != nil {
+			return err
+		}
+		if !s.Running() {
+			if err := s.Start(ctx); err != nil {
+				return err
+			}
+		}
+	}
 }
 
 func (t *tool) open(ctx context.Context, c *api.Client, s server.Server) error {
