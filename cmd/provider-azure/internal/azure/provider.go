@@ -73,6 +73,7 @@ func New(c Config) (*Provider, error) {
 	if p.proxy, err = newTokenProxy(&c.Flags, c.Getenv); err != nil {
 		return nil, err
 	}
+	p.proxy.lookups.Log = c.Log
 	if c.Flags.UserAgent != "" && c.Flags.UserAgent != p.userAgent {
 		p.log.Warn("custom-user-agent is cut to what Azure's SDK can send: " + p.userAgent)
 	}

@@ -3,6 +3,7 @@ package azure
 import (
 	"context"
 	"fmt"
+	"log/slog"
 	"math/rand/v2"
 	"net/http"
 	"runtime"
@@ -14,6 +15,7 @@ import (
 
 	"github.com/strongroom/strongroom/internal/azuretest/cloud"
 	"github.com/strongroom/strongroom/provider"
+	"github.com/strongroom/strongroom/provider/providertest"
 )
 
 // left says what there is of all volumes and identities.
@@ -296,4 +298,34 @@ func TestManyVaults(t *testing.T) {
 			t.Errorf("%d paces", len(g.paces))
 		}
 	})
+}
+
+// faulty is a program error in the way to the authority.
+type faulty struct{ inner http.RoundTripper }
+
+// RoundTrip implements [http.RoundTripper].
+func (f *faulty) RoundTrip(r *http.Request) (*http.Response, error) {
+	if strings.HasSuffix(r.URL.Path, "/token") {
+		panic(canary)
+	}
+	return f.inner.RoundTrip(r)
+}
+
+// TestPanicOfLogin: it is an error for all who wait, and the log says where it was.
+func TestPanicOfLogin(t *testing.T) {
+	t.Parallel()
+	g := newGround(t)
+	g.put(t, "db", "v1")
+	var log providertest.Buffer
+	g.log = slog.New(slog.NewTextHandler(&log, nil))
+	g.transport = bounded{&http.Client{Transport: &faulty{g.Transport}}}
+	for range 3 {
+		_, err := g.Mount(t.Context(), g.asPrincipal(ask(podOf("u1"), objectsOf("db", "user"))))
+		if provider.KindOf(err) != provider.Internal || strings.Contains(err.Error(), canary) {
+			t.Errorf("kind %v: %v", provider.KindOf(err), err)
+		}
+	}
+	if text := log.String(); !strings.Contains(text, "faulty") || strings.Contains(text, canary) {
+		t.Errorf("the log does not say where the panic was: %s", text)
+	}
 }

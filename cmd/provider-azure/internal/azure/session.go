@@ -66,6 +66,7 @@ func (p *Provider) enter(c *caller) (*session, error) {
 		if err != nil {
 			return nil, err
 		}
+		cred.calls.Log = p.log
 		s = &session{
 			identity: c.identity, credential: cred, vaults: map[string]*vault{}, volumes: map[provider.VolumeID]struct{}{},
 			reads: coalesce.Calls[readKey, *bundle]{Keep: coalesce.Window, Log: p.log},
