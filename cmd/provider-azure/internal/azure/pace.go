@@ -40,8 +40,9 @@ func newPace() *pace {
 // wait returns when a request may be made. It is one of a refresh until ahead is closed;
 // who had a turn already, and goes on, has none.
 func (p *pace) wait(ctx context.Context, ahead <-chan struct{}) error {
+	patience := time.Now().Add(maxPause)
 	for {
-		if err := p.waitAsTold(ctx); err != nil {
+		if err := p.waitAsTold(ctx, patience); err != nil {
 			return err
 		}
 		err := p.waitBehind(ctx, ahead)
@@ -126,13 +127,15 @@ func (t *turns) take(key readKey, first bool) (ahead <-chan struct{}, done func(
 // would wait for longer is told so at once.
 const maxPause = 15 * time.Second
 
-// waitAsTold returns when the vault wants requests again.
-func (p *pace) waitAsTold(ctx context.Context) error {
-	left := time.Until(p.closedUntil())
+// waitAsTold returns when the vault wants requests again, unless that is later than
+// somebody waits.
+func (p *pace) waitAsTold(ctx context.Context, patience time.Time) error {
+	until := p.closedUntil()
+	left := time.Until(until)
 	if left <= 0 {
 		return nil
 	}
-	if left > maxPause {
+	if until.After(patience) {
 		return &provider.Error{
 			Kind: provider.Throttled, RetryAfter: left,
 			Err: outage{fmt.Errorf("the vault wants no requests for %s", left.Round(time.Second))},

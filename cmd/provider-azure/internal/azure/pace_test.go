@@ -142,6 +142,30 @@ func TestThrottledWithoutTime(t *testing.T) {
 	})
 }
 
+// TestPatience: who finds a vault closed again and again is told so while there is time,
+// so that an old value can stand in.
+func TestPatience(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		g := newBubble(t)
+		g.put(t, "db", "v1")
+		g.must(t, g.asPrincipal(ask(podOf("first"), oneSecret)))
+		g.AddFault(cloud.Fault{Where: "vault", Status: 429})
+		var group sync.WaitGroup
+		for i := range 200 {
+			group.Go(func() {
+				time.Sleep(time.Duration(i) * 100 * time.Millisecond)
+				begin := time.Now()
+				_, err := g.Mount(t.Context(), g.asPrincipal(ask(podOf(fmt.Sprint(i)), objectsOf(fmt.Sprint("db", i)))))
+				if took := time.Since(begin); provider.KindOf(err) != provider.Throttled || took > time.Minute {
+					t.Errorf("mount %d: kind %v after %v: %v", i, provider.KindOf(err), took, err)
+				}
+			})
+		}
+		group.Wait()
+	})
+}
+
 // TestOwnDeadlines: whoever waits for a login that hangs leaves when its own time is
 // over, and is told what it waited for.
 func TestOwnDeadlines(t *testing.T) {
