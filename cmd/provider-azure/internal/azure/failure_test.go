@@ -56,6 +56,7 @@ func TestLoginDown(t *testing.T) {
 			t.Parallel()
 			synctest.Test(t, func(t *testing.T) {
 				g := newBubble(t)
+				f.Millis = 100 // until all of them wait
 				g.AddFault(f)
 				var group sync.WaitGroup
 				begin := time.Now()
