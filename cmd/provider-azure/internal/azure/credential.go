@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"sync"
 	"time"
 
@@ -177,15 +178,18 @@ func (c *credential) GetToken(ctx context.Context, options policy.TokenRequestOp
 	if read != nil {
 		ctx = read.ctx
 	}
-	if len(options.Scopes) != 1 || options.Claims != "" {
-		return c.request(ctx, options)
+	scope := strings.Join(options.Scopes, " ")
+	find := func() (azcore.AccessToken, bool) {
+		if options.Claims != "" { // Key Vault wants another one
+			return azcore.AccessToken{}, false
+		}
+		return c.find(scope)
 	}
-	scope := options.Scopes[0]
-	if t, ok := c.find(scope); ok {
+	if t, ok := find(); ok {
 		return t, nil
 	}
-	t, _, err := c.calls.Do(ctx, scope, time.Time{}, func(ctx context.Context) (azcore.AccessToken, bool, error) {
-		if t, ok := c.find(scope); ok {
+	t, _, err := c.calls.Do(ctx, scope+"\n"+options.Claims, time.Time{}, func(ctx context.Context) (azcore.AccessToken, bool, error) {
+		if t, ok := find(); ok {
 			return t, true, nil
 		}
 		if err := c.holds(read); err != nil {
@@ -201,10 +205,10 @@ func (c *credential) GetToken(ctx context.Context, options policy.TokenRequestOp
 	if errors.Is(err, context.DeadlineExceeded) {
 		err = &loginFailure{explained(fmt.Errorf("no answer to the request for a token: %w", err))}
 	}
-	if err != nil {
+	if err != nil && options.Claims == "" {
 		return c.spare(scope, err)
 	}
-	return t, nil
+	return t, err
 }
 
 // reading is a whole read of a vault. A login may take longer than one try of the

@@ -40,6 +40,7 @@ type Provider struct {
 	mu       sync.Mutex
 	sessions map[identity]*session
 	volumes  map[provider.VolumeID]*volume
+	swept    time.Time
 	paces    map[string]*pace // by the URL of a vault
 }
 

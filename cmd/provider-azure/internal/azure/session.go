@@ -20,6 +20,8 @@ const (
 	// as long as ever before, is gone: not every driver tells.
 	leastPatience = 2 * time.Hour
 	manyPauses    = 10
+	// sweepEvery is how often mounts look for what is of no use any more.
+	sweepEvery = 10 * time.Second
 	// maxMemory bounds what is remembered of Key Vault's answers, in bytes.
 	maxMemory = 16 << 20
 	// maxVaults bounds for how many vaults an identity keeps clients.
@@ -59,7 +61,10 @@ type volume struct {
 func (p *Provider) enter(c *caller) (*session, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.sweep(time.Now())
+	if now := time.Now(); now.Sub(p.swept) > sweepEvery {
+		p.swept = now
+		p.sweep(now)
+	}
 	s := p.sessions[c.identity]
 	if s == nil {
 		cred, err := newCredential(c, p.options(), p.meter)

@@ -57,7 +57,7 @@ func (p *Provider) newVault(url string, s *session) (v *vault, err error) {
 	// The SDK's own version of the API is newer than some clouds.
 	options.APIVersion = p.apiVersion
 	options.Retry = policy.RetryOptions{MaxRetries: 3, TryTimeout: tryTimeout, RetryDelay: 800 * time.Millisecond, MaxRetryDelay: maxPause}
-	host := strings.TrimSuffix(strings.TrimPrefix(url, "https://"), "/")
+	host := strings.TrimSuffix(strings.TrimSuffix(strings.TrimPrefix(url, "https://"), "/"), ":443")
 	options.PerRetryPolicies = []policy.Policy{watcher{by: byVault, host: host, meter: p.meter, seen: v.pace.note}}
 	if v.secrets, err = azsecrets.NewClient(url, s.credential, &azsecrets.ClientOptions{ClientOptions: options}); err != nil {
 		return nil, err
