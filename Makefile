@@ -83,6 +83,7 @@ test: ## everything: check, root tests, generated files, tools, then bats on a r
 	@test/step 'Kubernetes and Vault, unless they are cached' $(MAKE) --no-print-directory ground
 	@test/step 'generated files' test/generated
 	@test/step 'go.mod files' $(MAKE) --no-print-directory tidy-check
+	@test/step 'programs that tests run' test/packages openssl
 	@test/step 'unit and root tests, race detector' test/unit unit . -race -count=1 ./...
 	@test/step 'tests of the tools' test/unit tools tools ./...
 	@test/step 'linters' $(MAKE) --no-print-directory lint

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"crypto/x509"
 	"encoding/pem"
-	"errors"
 	"os/exec"
 	"slices"
 	"strings"
@@ -12,6 +11,7 @@ import (
 
 	"software.sslmate.com/src/go-pkcs12"
 
+	"github.com/strongroom/strongroom/internal/azuretest/cloudtest"
 	"github.com/strongroom/strongroom/internal/azuretest/material"
 )
 
@@ -64,15 +64,8 @@ func algorithms(t *testing.T, file []byte) string {
 	return string(text)
 }
 
-func needOpenSSL(t *testing.T) {
-	t.Helper()
-	if _, err := exec.LookPath("openssl"); errors.Is(err, exec.ErrNotFound) {
-		t.Skip("openssl is not installed")
-	}
-}
-
 func TestPFX(t *testing.T) {
-	needOpenSSL(t)
+	cloudtest.NeedOpenSSL(t)
 	made := chain(t, material.Template{Key: "ec-p256", Intermediates: 1})
 	turned, err := made.Ordered(2, 0, 1)
 	if err != nil {
@@ -113,7 +106,7 @@ func TestPFX(t *testing.T) {
 
 // A key that cannot be exported: the file has certificates only.
 func TestPFXWithoutKey(t *testing.T) {
-	needOpenSSL(t)
+	cloudtest.NeedOpenSSL(t)
 	made := chain(t, material.Template{Key: "ec-p256"}).WithoutKey()
 	for name, write := range map[string]func() ([]byte, error){
 		"go":      func() ([]byte, error) { return made.PFX(material.AES, "") },

@@ -2,7 +2,6 @@ package keyfile_test
 
 import (
 	"bytes"
-	"errors"
 	"flag"
 	"os"
 	"os/exec"
@@ -188,13 +187,6 @@ func read(t *testing.T, name string) []byte {
 		t.Fatal(err)
 	}
 	return text
-}
-
-func needOpenSSL(t *testing.T) {
-	t.Helper()
-	if _, err := exec.LookPath("openssl"); errors.Is(err, exec.ErrNotFound) {
-		t.Skip("openssl is not installed")
-	}
 }
 
 // openssl runs the program, and gives it a text.

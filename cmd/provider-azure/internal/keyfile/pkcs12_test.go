@@ -15,6 +15,7 @@ import (
 	"testing"
 
 	"github.com/strongroom/strongroom/cmd/provider-azure/internal/keyfile"
+	"github.com/strongroom/strongroom/internal/azuretest/cloudtest"
 	"github.com/strongroom/strongroom/internal/azuretest/material"
 )
 
@@ -143,7 +144,7 @@ func derive(salt []byte, id byte, size int) (out []byte) {
 // of with the two zeros that stand for an empty text.
 func TestNoPasswordAtAll(t *testing.T) {
 	t.Parallel()
-	needOpenSSL(t)
+	cloudtest.NeedOpenSSL(t)
 	chain := newChain(t, material.Template{Key: "ec-p256"})
 	plain, err := chain.WithoutKey().OpenSSLPFX(t.Context(), material.Plain, "")
 	if err != nil {

@@ -11,13 +11,14 @@ import (
 	"testing"
 
 	"github.com/strongroom/strongroom/cmd/provider-azure/internal/keyfile"
+	"github.com/strongroom/strongroom/internal/azuretest/cloudtest"
 	"github.com/strongroom/strongroom/internal/azuretest/material"
 )
 
 // byOpenSSL is the public part of a key as openssl writes it.
 func byOpenSSL(t *testing.T, key crypto.Signer) []byte {
 	t.Helper()
-	needOpenSSL(t)
+	cloudtest.NeedOpenSSL(t)
 	text, err := material.KeyPEM(key)
 	if err != nil {
 		t.Fatal(err)
@@ -144,7 +145,7 @@ func TestECFails(t *testing.T) {
 func TestCertificate(t *testing.T) {
 	t.Parallel()
 	der := newChain(t, material.Template{Key: "ec-p256", SelfSigned: true}).Certificates[0].Raw
-	needOpenSSL(t)
+	cloudtest.NeedOpenSSL(t)
 	if got, want := keyfile.Certificate(der), openssl(t, der, "x509", "-inform", "DER"); !bytes.Equal(got, want) {
 		t.Errorf("got\n%s\nwant\n%s", got, want)
 	}
