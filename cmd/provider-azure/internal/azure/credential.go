@@ -255,7 +255,8 @@ func (c *credential) note(scope string, t kept, err error) {
 	}
 }
 
-// passes says whether a failed login says nothing about who wants to log in.
+// passes says whether a failure says nothing about who asks, only that Azure does not
+// answer, or not now.
 func passes(k provider.Kind) bool {
 	return k == provider.Unavailable || k == provider.Throttled || k == provider.Timeout
 }

@@ -86,7 +86,7 @@ const notAzure = "without a word of Azure's: does something between the node and
 func explainAnswer(resp *http.Response, status int, code string) diagnosis {
 	d := diagnosis{kind: kindOf(status), wait: retryAfter(resp)}
 	d.text = withCure(fmt.Sprintf("Key Vault answered %d %s", status, said(resp, code)))
-	d.outage = d.kind == provider.Throttled || d.kind == provider.Unavailable
+	d.outage = passes(d.kind)
 	d.unauthorized = status == http.StatusUnauthorized
 	return d
 }
@@ -109,7 +109,7 @@ func explainLogin(err *azidentity.AuthenticationFailedError) diagnosis {
 	d := diagnosis{kind: kindOf(err.RawResponse.StatusCode), wait: retryAfter(err.RawResponse)}
 	why := said(err.RawResponse, "")
 	switch {
-	case d.kind == provider.Throttled || d.kind == provider.Unavailable:
+	case passes(d.kind):
 	case why == "":
 		d.kind, why = provider.Unavailable, notAzure
 	default:

@@ -117,7 +117,7 @@ func (p *Provider) parse(req *provider.Request) (*azureclass.Class, *caller, err
 	if err != nil {
 		return nil, nil, err
 	}
-	if err := errors.Join(class.ParseObjects()); err != nil {
+	if err := class.ParseObjects(); err != nil {
 		return nil, nil, provider.Errorf(provider.Invalid, "%w", err)
 	}
 	if err := class.CheckVault(); err != nil {

@@ -68,7 +68,7 @@ func (n *nmi) GetToken(ctx context.Context, _ policy.TokenRequestOptions) (t azc
 
 func explainNMI(resp *http.Response) diagnosis {
 	d := diagnosis{kind: kindOf(resp.StatusCode), wait: retryAfter(resp)}
-	d.outage = d.kind == provider.Throttled || d.kind == provider.Unavailable
+	d.outage = passes(d.kind)
 	d.text = strings.TrimSpace(fmt.Sprintf("failed to get a token: the NMI answered %d %s", resp.StatusCode, said(resp, "")))
 	if !d.outage {
 		d.kind = provider.Denied
