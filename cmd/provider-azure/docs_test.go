@@ -10,7 +10,6 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
-	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/strongroom/strongroom/cmd/provider-azure/internal/azure"
 	"github.com/strongroom/strongroom/cmd/provider-azure/internal/operate"
@@ -94,14 +93,9 @@ func TestMetricsPage(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	_, section, ok := strings.Cut(string(text), "\n## The provider for Azure\n")
-	if !ok {
-		t.Fatal("the page has no section about the provider")
-	}
-	listed := map[string]string{}
-	row := regexp.MustCompile("(?m)^\\| `(strongroom_azure_[a-z_]+|[a-z]+_request)` \\| ([a-z_, ]*?) ?\\| (?:counter|gauge|histogram) \\|")
-	for _, found := range row.FindAllStringSubmatch(section, -1) {
-		listed[found[1]] = found[2]
+	listed, err := reference.Listed(string(text), "The provider for Azure", "strongroom_azure_[a-z_]+|[a-z]+_request")
+	if err != nil {
+		t.Fatal(err)
 	}
 	if diff := cmp.Diff(described(t), listed); diff != "" {
 		t.Errorf("docs/metrics.md (-described +listed):\n%s", diff)
@@ -117,16 +111,9 @@ func described(t *testing.T) map[string]string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	descs := make(chan *prometheus.Desc, 100)
-	p.Describe(descs)
-	close(descs)
-	labels := map[string]string{}
-	for d := range descs {
-		parts := regexp.MustCompile(`fqName: "([^"]+)".* variableLabels: \{([^}]*)\}`).FindStringSubmatch(d.String())
-		if parts == nil {
-			t.Fatalf("%s is not understood", d)
-		}
-		labels[parts[1]] = strings.ReplaceAll(parts[2], ",", ", ")
+	labels, err := reference.Labels(p)
+	if err != nil {
+		t.Fatal(err)
 	}
 	return labels
 }

@@ -15,7 +15,6 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
-	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/strongroom/strongroom/cmd/provider-vault/internal/vault"
 	"github.com/strongroom/strongroom/internal/reference"
@@ -130,14 +129,9 @@ func TestMetricsPage(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	_, section, ok := strings.Cut(string(text), "\n## The provider for Vault\n")
-	if !ok {
-		t.Fatal("the page has no section about the provider")
-	}
-	listed := map[string]string{}
-	row := regexp.MustCompile("(?m)^\\| `(strongroom_vault_[a-z_]+)` \\| ([a-z_, ]*?) ?\\| (?:counter|gauge|histogram) \\|")
-	for _, found := range row.FindAllStringSubmatch(section, -1) {
-		listed[found[1]] = found[2]
+	listed, err := reference.Listed(string(text), "The provider for Vault", "strongroom_vault_[a-z_]+")
+	if err != nil {
+		t.Fatal(err)
 	}
 	if diff := cmp.Diff(described(t), listed); diff != "" {
 		t.Errorf("docs/metrics.md (-described +listed):\n%s", diff)
@@ -155,16 +149,9 @@ func described(t *testing.T) map[string]string {
 		t.Fatal(err)
 	}
 	defer p.Close(t.Context())
-	descs := make(chan *prometheus.Desc, 100)
-	p.Describe(descs)
-	close(descs)
-	labels := map[string]string{}
-	for d := range descs {
-		parts := regexp.MustCompile(`fqName: "([^"]+)".* variableLabels: \{([^}]*)\}`).FindStringSubmatch(d.String())
-		if parts == nil {
-			t.Fatalf("%s is not understood", d)
-		}
-		labels[parts[1]] = strings.ReplaceAll(parts[2], ",", ", ")
+	labels, err := reference.Labels(p)
+	if err != nil {
+		t.Fatal(err)
 	}
 	return labels
 }
