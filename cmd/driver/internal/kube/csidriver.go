@@ -84,10 +84,10 @@ func (c *Cluster) refresh(ctx context.Context, good func() bool) error {
 	if !d.asked.IsZero() && time.Since(d.asked) < holds {
 		return d.err
 	}
-	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
-	defer cancel()
-	var object storagev1.CSIDriver
-	err := c.client.Get(ctx, client.ObjectKey{Name: c.driverName}, &object)
+	object, err := c.csiDriverObject(ctx)
+	if err != nil && ctx.Err() != nil { // who asked gave up, which says nothing to others
+		return fmt.Errorf("get csidriver %s: %w", c.driverName, err)
+	}
 	first := d.asked.IsZero() || d.err != nil
 	d.asked, d.err = time.Now(), nil
 	switch {
@@ -98,9 +98,16 @@ func (c *Cluster) refresh(ctx context.Context, good func() bool) error {
 		return d.err
 	}
 	isTrue := func(b *bool) bool { return b != nil && *b }
-	d.tokensInContext = len(object.Spec.TokenRequests) > 0 && !inSecrets(&object)
+	d.tokensInContext = len(object.Spec.TokenRequests) > 0 && !inSecrets(object)
 	d.republishes = isTrue(object.Spec.RequiresRepublish)
 	return nil
+}
+
+func (c *Cluster) csiDriverObject(ctx context.Context) (*storagev1.CSIDriver, error) {
+	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
+	defer cancel()
+	object := &storagev1.CSIDriver{}
+	return object, c.client.Get(ctx, client.ObjectKey{Name: c.driverName}, object)
 }
 
 func inSecrets(object *storagev1.CSIDriver) bool {

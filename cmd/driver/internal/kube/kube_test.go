@@ -318,6 +318,13 @@ func (l lab) csiDriver(t *testing.T) {
 			t.Fatal(err)
 		}
 		c := newCluster(t, l.config, "n")
+		given, giveUp := context.WithCancel(t.Context())
+		giveUp()
+		for range 10 { // who gives up leaves no answer to others
+			if _, err := c.TokensInContext(given); err == nil {
+				t.Error("an answer to somebody who gave up")
+			}
+		}
 		if has, err := c.TokensInContext(t.Context()); err != nil || has != step.has {
 			t.Errorf("%+v: %v, %v", step, has, err)
 		}
