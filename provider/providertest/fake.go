@@ -43,7 +43,8 @@ type hint struct{ refresh, validity time.Duration }
 //	  - |
 //	    objectName: foo
 //
-// Its methods may be called at any time.
+// If a class has the parameter generations as well, they are no objects of the store but
+// files that say of themselves what they are: see package witness. Its methods may be called at any time.
 type Fake struct {
 	mu        sync.Mutex
 	objects   map[string]Object
@@ -55,6 +56,7 @@ type Fake struct {
 	errs      map[string]error // by the pods that get them
 	hints     map[string]hint  // by the pods that get them
 	panics    string
+	spoil     func([]provider.File) []provider.File
 	calls     int
 	log       []Call
 	gone      []provider.VolumeID
@@ -237,13 +239,25 @@ func (f *Fake) Mount(ctx context.Context, req *provider.Request) (*provider.Resp
 	case <-time.After(delay):
 	case <-ctx.Done():
 	}
-	if err := ctx.Err(); err != nil {
+	if err = ctx.Err(); err != nil {
 		return nil, err
 	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if err := f.refuse(req); err != nil {
+	if err = f.refuse(req); err != nil {
 		return nil, err
+	}
+	resp, err := f.answer(names, req)
+	if err == nil && f.spoil != nil {
+		resp.Files = f.spoil(resp.Files)
+	}
+	return resp, err
+}
+
+// answer needs f.mu.
+func (f *Fake) answer(names []string, req *provider.Request) (*provider.Response, error) {
+	if period := req.Parameters["generations"]; period != "" {
+		return generations(period, names, req)
 	}
 	return f.read(names, of(f.hints, podOf(req)))
 }

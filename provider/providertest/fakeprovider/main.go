@@ -89,6 +89,7 @@ func control(f *providertest.Fake) http.Handler {
 		f.Hint(r.URL.Query().Get("pod"), refresh, validity)
 		return errors.Join(err, validErr)
 	})
+	handle("PUT /spoil", func(r *http.Request) error { return f.Spoil(r.URL.Query().Get("as")) })
 	handle("PUT /delay", func(r *http.Request) error {
 		d, err := time.ParseDuration(r.URL.Query().Get("for"))
 		f.Delay(d)
