@@ -6,6 +6,7 @@ SHELL := /bin/bash
 ARCH ?= $(shell go env GOARCH)
 TAG ?= dev
 FUZZTIME ?= 30s
+SOAK ?= 30m
 BIN := bin/linux
 TOOLS := $(CURDIR)/bin/tools
 LINT := $(TOOLS)/golangci-lint
@@ -133,6 +134,11 @@ sanity: build $(TOOLS)/.built ## the conformance suite of CSI against the driver
 bench: build ## rates, latencies and memory of the driver beside the aims; BENCH='-volumes 300 -rounds 5'
 	cd test && CGO_ENABLED=0 go build -o ../bin/ground/ ./bench ./vault
 	@bin/ground/bench $(BENCH)
+
+.PHONY: soak
+soak: $(TOOLS)/.built ## let pods come and go on a real node for SOAK (30m), and judge whether anything grows or is left
+	@test/step 'images' $(MAKE) --no-print-directory images
+	@test/step 'soak' env SOAK=$(SOAK) test/soak/run
 
 .PHONY: clean
 clean: ## remove what was built here; caches outside the checkout stay

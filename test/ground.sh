@@ -93,13 +93,15 @@ ground_load() {
 }
 
 # ground_images: what the suite puts beside our images is in bin/ground/images: Vault,
-# for its Agent, and a program that logs in to PostgreSQL. Neither is part of the product.
+# for its Agent, a program that logs in to PostgreSQL, and one that observes its volume.
+# None is part of the product.
 ground_images() {
 	local out=bin/ground/images arch
 	arch=$(go env GOARCH)
 	mkdir -p $out
-	(cd test && CGO_ENABLED=0 go build -trimpath -ldflags '-s -w' -o ../bin/ground/ ./vault/login) || return
+	(cd test && CGO_ENABLED=0 go build -trimpath -ldflags '-s -w' -o ../bin/ground/ ./vault/login ./soak/observer) || return
 	bin/tools/image --arch "$arch" --binary bin/ground/login --entrypoint /login --tag strongroom/login:dev --out $out/login.tar || return
+	bin/tools/image --arch "$arch" --binary bin/ground/observer --entrypoint /observer --tag strongroom/observer:dev --out $out/observer.tar || return
 	[ $out/vault.tar -nt "$cache/bin/vault" ] && return
 	bin/tools/image --arch "$arch" --binary "$cache/bin/vault" --entrypoint /vault --tag strongroom/vault:dev --out $out/vault.tar
 }
