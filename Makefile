@@ -21,7 +21,7 @@ endif
 .PHONY: help
 help: ## explain the targets
 	@echo 'make TARGET, where TARGET is one of'
-	@sed -n 's/^\([a-z0-9-]*\):.*## \(.*\)/\1\t\2/p' $(MAKEFILE_LIST) | while IFS=$$'\t' read -r name text; do printf '  %-10s %s\n' "$$name" "$$text"; done
+	@sed -n 's/^\([a-z0-9-]*\):.*## \(.*\)/\1\t\2/p' $(MAKEFILE_LIST) | while IFS=$$'\t' read -r name text; do printf '  %-11s %s\n' "$$name" "$$text"; done
 	@echo 'Variables: ARCH (of binaries and images, $(ARCH)), TAG (of images, $(TAG)), KEEP=1 (make demo leaves everything running),'
 	@echo 'FUZZTIME (of each target of make fuzz, $(FUZZTIME)), KUBECONFIG (make e2e and make demo use that cluster instead of one of their own).'
 
@@ -134,6 +134,11 @@ sanity: build $(TOOLS)/.built ## the conformance suite of CSI against the driver
 bench: build ## rates, latencies and memory of the driver beside the aims; BENCH='-volumes 300 -rounds 5'
 	cd test && CGO_ENABLED=0 go build -o ../bin/ground/ ./bench ./vault
 	@bin/ground/bench $(BENCH)
+
+.PHONY: bench-scale
+bench-scale: build ## what grows with volumes, with other nodes' objects and with nodes that watch; BENCH='-less 50' for less of the latter
+	cd test && CGO_ENABLED=0 go build -o ../bin/ground/ ./bench
+	@bin/ground/bench -only scale $(BENCH)
 
 .PHONY: soak
 soak: $(TOOLS)/.built ## let pods come and go on a real node for SOAK (30m), and judge whether anything grows or is left

@@ -44,15 +44,15 @@ type azureShared struct {
 	idle, loaded, later int // KiB of the provider
 }
 
-// startAzure runs an Azure of tests in this process, and makes this machine find it:
-// in namespaces that end with the bench.
-func (b *bench) startAzure(ctx context.Context) (*cloud.Cloud, func() error, error) {
+// startAzure runs an Azure of tests in this process with a vault of so many secrets, and
+// makes this machine find it: in namespaces that end with the bench.
+func (b *bench) startAzure(ctx context.Context, n int, quota cloud.Quota) (*cloud.Cloud, func() error, error) {
 	issuer, err := b.issuer(ctx)
 	if err != nil {
 		return nil, nil, err
 	}
 	secrets := map[string]*cloud.Object{}
-	for i := range azureSecrets {
+	for i := range n {
 		secrets[fmt.Sprintf("secret-%d", i)] = &cloud.Object{Versions: []cloud.Version{{Content: map[string]any{"value": strings.Repeat("p", 24)}}}}
 	}
 	azure, err := cloud.New(cloud.Config{Login: azureLogin, Suffix: azureSuffix, State: cloud.State{
@@ -61,7 +61,7 @@ func (b *bench) startAzure(ctx context.Context) (*cloud.Cloud, func() error, err
 		}}}},
 		Issuers: []cloud.Issuer{issuer},
 		Vaults: []cloud.Vault{{
-			Name: "bench", Tenant: azureTenant, Quota: &cloud.Quota{Requests: 2000, Seconds: 10},
+			Name: "bench", Tenant: azureTenant, Quota: &quota,
 			Access:  map[string]cloud.Access{azureClient: {cloud.Secrets: {"get"}}},
 			Objects: map[cloud.Kind]map[string]*cloud.Object{cloud.Secrets: secrets},
 		}},
@@ -150,25 +150,26 @@ func (b *bench) ask(ctx context.Context, path string, into any) error {
 	return nil
 }
 
-func (b *bench) azureClass(ctx context.Context) error {
+// azureClass makes a class of ten secrets, from one of them on.
+func (b *bench) azureClass(ctx context.Context, name string, from int) error {
 	var objects strings.Builder
 	fmt.Fprintln(&objects, "array:")
 	for i := range azureSecrets {
-		fmt.Fprintf(&objects, "- |\n  objectName: secret-%d\n  objectType: secret\n", i)
+		fmt.Fprintf(&objects, "- |\n  objectName: secret-%d\n  objectType: secret\n", from+i)
 	}
-	return b.cluster.StoreClass(ctx, client.ObjectKey{Namespace: namespace, Name: "azure"}, "azure", map[string]string{
+	return b.cluster.StoreClass(ctx, client.ObjectKey{Namespace: namespace, Name: name}, "azure", map[string]string{
 		"keyvaultName": "bench", "tenantID": azureTenant, "clientID": azureClient, "objects": objects.String(),
 	})
 }
 
 // azureShared publishes many pods of one service account, and waits for some intervals.
 func (b *bench) azureShared(ctx context.Context, f *figures) (err error) {
-	azure, end, err := b.startAzure(ctx)
+	azure, end, err := b.startAzure(ctx, azureSecrets, cloud.Quota{Requests: 2000, Seconds: 10})
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, end()) }()
-	if err = b.azureClass(ctx); err != nil {
+	if err = b.azureClass(ctx, "azure", 0); err != nil {
 		return err
 	}
 	volumes, err := b.podsFor(ctx, azureAudience, azurePods, "azure")

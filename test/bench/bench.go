@@ -147,8 +147,8 @@ func (b *bench) expect(want int) error {
 }
 
 // records starts to watch status objects; the function that it returns waits until
-// all volumes have one, and says how long that took since the start.
-func (b *bench) records(ctx context.Context) (func() (time.Duration, error), error) {
+// there are n, and says how long that took since the start.
+func (b *bench) records(ctx context.Context, n int) (func() (time.Duration, error), error) {
 	w, err := b.cluster.API.Watch(ctx, &v1.SecretProviderClassPodStatusList{}, client.InNamespace(namespace))
 	if err != nil {
 		return nil, fmt.Errorf("watch status objects: %w", err)
@@ -161,7 +161,7 @@ func (b *bench) records(ctx context.Context) (func() (time.Duration, error), err
 			if event.Type != watch.Added {
 				continue
 			}
-			if seen++; seen == b.volumes {
+			if seen++; seen == n {
 				done <- time.Now()
 				return
 			}

@@ -18,6 +18,7 @@ type options struct {
 	root, driver, provider, profile string
 	volumes, rounds, secrets        int
 	only                            string
+	less                            int
 	flags                           []string
 }
 
@@ -46,7 +47,8 @@ func parse() options {
 	flag.IntVar(&o.volumes, "volumes", 300, "volumes of a round")
 	flag.IntVar(&o.rounds, "rounds", 5, "rounds, of which the one with the median rate counts")
 	flag.IntVar(&o.secrets, "secrets", 3000, "Secrets of others, of 4 KiB each")
-	flag.StringVar(&o.only, "only", "", "driver, vault or azure, to measure one of them")
+	flag.StringVar(&o.only, "only", "", "driver, vault or azure, to measure one of them; or scale, which is measured only then")
+	flag.IntVar(&o.less, "less", 1, "of scale: divide the numbers of other nodes and of their objects by this")
 	flag.Parse()
 	o.flags = flag.Args()
 	for _, path := range []*string{&o.driver, &o.provider} {
@@ -65,6 +67,9 @@ func run(ctx context.Context, o options) (err error) {
 	defer func() { err = errors.Join(err, b.cluster.Stop()) }()
 	if o.profile != "" {
 		return b.profiles(ctx, o.profile)
+	}
+	if o.only == "scale" {
+		return b.scale(ctx)
 	}
 	return b.measure(ctx)
 }

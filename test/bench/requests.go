@@ -19,17 +19,38 @@ import (
 type requests map[string]float64
 
 func (b *bench) requests(ctx context.Context) (requests, error) {
+	page, err := b.apiMetrics(ctx)
+	return parseRequests(page), err
+}
+
+// apiMetrics is the API server's page of metrics.
+func (b *bench) apiMetrics(ctx context.Context) (string, error) {
 	config := rest.CopyConfig(b.cluster.Config)
 	config.NegotiatedSerializer = scheme.Codecs.WithoutConversion()
 	api, err := rest.UnversionedRESTClientFor(config)
 	if err != nil {
-		return nil, fmt.Errorf("make a client of the API server's metrics: %w", err)
+		return "", fmt.Errorf("make a client of the API server's metrics: %w", err)
 	}
 	text, err := api.Get().AbsPath("/metrics").DoRaw(ctx)
 	if err != nil {
-		return nil, fmt.Errorf("read the API server's metrics: %w", err)
+		return "", fmt.Errorf("read the API server's metrics: %w", err)
 	}
-	return parseRequests(string(text)), nil
+	return string(text), nil
+}
+
+// total adds up a metric over all series that have these labels, written as name="value".
+func total(page, name string, labels ...string) float64 {
+	sum := 0.0
+	for line := range strings.Lines(page) {
+		series, ok := strings.CutPrefix(strings.TrimSpace(line), name+"{")
+		if !ok || slices.ContainsFunc(labels, func(l string) bool { return !strings.Contains(series, l) }) {
+			continue
+		}
+		if n, err := strconv.ParseFloat(series[strings.LastIndex(series, " ")+1:], 64); err == nil {
+			sum += n
+		}
+	}
+	return sum
 }
 
 func parseRequests(page string) requests {

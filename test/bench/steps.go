@@ -94,7 +94,7 @@ func (b *bench) publishCounted(ctx context.Context, d *stand.Driver, inFlight in
 	if err != nil {
 		return sample{}, err
 	}
-	recorded, err := b.records(ctx)
+	recorded, err := b.records(ctx, b.volumes)
 	if err != nil {
 		return sample{}, err
 	}

@@ -80,7 +80,7 @@ func (b *bench) syncedOnce(ctx context.Context, d *stand.Driver, inFlight int) (
 	if err != nil {
 		return s, err
 	}
-	recorded, err := b.records(ctx)
+	recorded, err := b.records(ctx, b.volumes)
 	if err != nil {
 		return s, err
 	}
