@@ -66,7 +66,7 @@ func (r *Volumes) fillLater(target string, k *known) {
 
 // resumeSecrets goes on with Secrets of an earlier process. It needs r.mu.
 func (r *Volumes) resumeSecrets(target string, k *known) {
-	if len(k.memory.Secrets) > 0 && !k.memory.Synced.OK {
+	if len(k.memory.Secrets) > 0 && (!k.memory.Synced.OK || k.memory.Unfilled) {
 		r.copies.put(target, copying{})
 	}
 	for _, name := range k.memory.Secrets {
@@ -283,6 +283,7 @@ func (r *Volumes) noteFilled(f filling, bad failure, mayPass bool) {
 	case len(f.class.Secrets) == 0:
 		k.memory.become(Condition{})
 	case bad.err == nil:
+		k.memory.filled(f)
 		k.memory.become(Condition{Type: Synced, OK: true, Reason: "Synced", Since: now})
 		r.fillOthers(f)
 	case !mayPass || bad.lasts(now):
@@ -314,6 +315,14 @@ func (r *Volumes) useSecrets(f filling, k *known) {
 		if !slices.Contains(k.memory.Secrets, name.name) {
 			r.unuse(name, f.target)
 		}
+	}
+}
+
+// filled notes that Secrets hold what the volume does, to be remembered with the next
+// note that is made anyway.
+func (m *memory) filled(f filling) {
+	if f.repeat == (secretName{}) && f.m.fillsLike(*m) {
+		m.Unfilled = false
 	}
 }
 

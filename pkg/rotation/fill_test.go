@@ -128,6 +128,52 @@ func TestSecretOfANewObject(t *testing.T) {
 	})
 }
 
+// A process that was killed after a refresh, before it filled the Secret anew, leaves
+// that to the next one; nobody waits for the repeat.
+func TestChangedSecretsAreResumed(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		w, st, s := newWorld(), &store{value: "1", version: "v1"}, &secrets{again: time.Hour}
+		w.mount = st.mount
+		with := syncing(s, w)
+		r := w.volumes(t, with)
+		ctx, kill := context.WithCancel(t.Context())
+		go func() { _ = r.Run(ctx) }()
+		if err := r.Publish(t.Context(), volume(1)); err != nil {
+			t.Fatal(err)
+		}
+		synctest.Wait()
+		st.set("v2", nil)
+		s.fail(errors.New("connection refused"))
+		for w.content("/t/1") != "2" {
+			time.Sleep(100 * time.Millisecond)
+		}
+		kill()
+		synctest.Wait()
+		s.fail(nil)
+		for _, want := range []string{"db 2 repeat=false", ""} { // and not again by the next but one
+			s.take()
+			r := w.volumes(t, with)
+			if err := r.Scan(); err != nil {
+				t.Fatal(err)
+			}
+			ctx, kill := context.WithCancel(t.Context())
+			go func() { _ = r.Run(ctx) }()
+			time.Sleep(2 * time.Second) // it may have to wait for the record
+			got := slices.DeleteFunc(s.take(), func(call string) bool { return strings.HasSuffix(call, "=true") })
+			if strings.Join(got, ", ") != want {
+				t.Errorf("filled %q, want %q", got, want)
+			}
+			if err := r.Publish(t.Context(), volume(1)); err != nil {
+				t.Fatal(err)
+			}
+			time.Sleep(interval + interval/5)
+			kill()
+			synctest.Wait()
+		}
+	})
+}
+
 // What a version of the driver remembered that filled no Secrets is no reason to fill
 // none, and what a class lists since the mount is not forgotten by a restart.
 func TestSecretsAreRemembered(t *testing.T) {

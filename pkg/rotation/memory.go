@@ -3,6 +3,7 @@ package rotation
 import (
 	"encoding/json"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/strongroom/strongroom/provider"
@@ -29,6 +30,8 @@ type memory struct {
 	Never    bool          `json:"never,omitempty"`
 	// Secrets names those that the class wants filled.
 	Secrets []string `json:"secrets,omitempty"`
+	// Unfilled says that they may still hold what the volume held before.
+	Unfilled bool `json:"unfilled,omitempty"`
 	// Fetched is when the last fetch began that succeeded.
 	Fetched time.Time `json:"fetched"`
 	// Served is when the content was read, if the store did not answer then and the
@@ -104,6 +107,12 @@ func (m memory) unsynced() bool { return len(m.Secrets) > 0 && m.Synced.Type == 
 // isFrom says whether the content was fetched by this state of the class.
 func (m memory) isFrom(uid string, generation int64) bool {
 	return m.ClassUID == uid && m.ClassGeneration == generation
+}
+
+// fillsLike says whether Secrets get from m what they get from another content. One of
+// the same versions may differ all the same; the next repeat finds that.
+func (m memory) fillsLike(other memory) bool {
+	return m.isFrom(other.ClassUID, other.ClassGeneration) && slices.Equal(m.Versions, other.Versions)
 }
 
 // plan is what the schedule needs to know.

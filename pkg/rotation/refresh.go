@@ -255,6 +255,7 @@ func (m memory) after(next memory) memory {
 	if m.Ready.OK {
 		next.Ready = m.Ready
 	}
+	next.Unfilled = len(next.Secrets) > 0 && (m.Unfilled || !next.fillsLike(m))
 	same := m.Ready.OK && !m.Truncated && slices.Equal(m.Versions, next.Versions) && (m.Synced.Type == "") == (next.Synced.Type == "")
 	if same {
 		next.Changed, next.Recorded = m.Changed, m.Recorded
