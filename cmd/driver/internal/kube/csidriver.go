@@ -77,11 +77,7 @@ func newCSIDriver() csiDriver {
 // refresh asks again if the last answer is too old; it needs the turn.
 func (c *Cluster) refresh(ctx context.Context, good func() bool) error {
 	d := &c.driver
-	holds := badFor
-	if d.err == nil && good() {
-		holds = goodFor
-	}
-	if !d.asked.IsZero() && time.Since(d.asked) < holds {
+	if d.holds(good()) {
 		return d.err
 	}
 	object, err := c.csiDriverObject(ctx)
@@ -101,6 +97,15 @@ func (c *Cluster) refresh(ctx context.Context, good func() bool) error {
 	d.tokensInContext = len(object.Spec.TokenRequests) > 0 && !inSecrets(object)
 	d.republishes = isTrue(object.Spec.RequiresRepublish)
 	return nil
+}
+
+// holds says whether the last answer does still; it needs the turn.
+func (d *csiDriver) holds(good bool) bool {
+	most := badFor
+	if d.err == nil && good {
+		most = goodFor
+	}
+	return !d.asked.IsZero() && time.Since(d.asked) < most
 }
 
 func (c *Cluster) csiDriverObject(ctx context.Context) (*storagev1.CSIDriver, error) {
