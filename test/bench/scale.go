@@ -9,10 +9,10 @@ import (
 	"strings"
 	"time"
 
+	v1 "github.com/strongroom/strongroom/api/v1"
 	"github.com/strongroom/strongroom/internal/azuretest/cloud"
 	"golang.org/x/sys/unix"
 
-	v1 "github.com/strongroom/strongroom/api/v1"
 	"github.com/strongroom/strongroom/test/internal/stand"
 )
 

@@ -256,7 +256,7 @@ func (s *scaling) killAPIServer(ctx context.Context) (int, error) {
 		return 0, fmt.Errorf("wait for the end of the API server: %w", err)
 	}
 	args := strings.Split(strings.TrimSuffix(string(line), "\x00"), "\x00")
-	cmd := exec.CommandContext(ctx, args[0], args[1:]...) //nolint:gosec // G204: as it ran before
+	cmd := exec.CommandContext(ctx, args[0], args[1:]...) // as it ran before
 	if err = cmd.Start(); err != nil {
 		return 0, fmt.Errorf("start the API server again: %w", err)
 	}

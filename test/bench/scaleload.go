@@ -217,8 +217,8 @@ func (s *scaling) allAtOnce(ctx context.Context, d *stand.Driver, volumes []stan
 	}
 	var attempts atomic.Int64
 	c.took, err = measure(ctx, len(volumes), len(volumes), func(ctx context.Context, i int) error {
-		if err := volumes[i].Prepare(); err != nil {
-			return err
+		if failed := volumes[i].Prepare(); failed != nil {
+			return failed
 		}
 		return patiently(ctx, func() error {
 			attempts.Add(1)
