@@ -99,18 +99,19 @@ var the = sync.OnceValues(func() (*ground, error) { //nolint:gochecknoglobals //
 type way struct {
 	name   string
 	before []string
+	flags  []string
 }
 
 // bothWays runs a test in both, side by side, each on a node of its own.
-func bothWays(t *testing.T, test func(t *testing.T, l *lane)) {
+func bothWays(t *testing.T, test func(t *testing.T, l *lane), flags ...string) {
 	t.Parallel()
 	g, err := the()
 	if err != nil {
 		t.Fatal(err)
 	}
 	for _, w := range []way{
-		{"with the mount API", nil},
-		{"without the mount API", stand.WithoutMountAPI(syscall.EPERM)},
+		{"with the mount API", nil, flags},
+		{"without the mount API", stand.WithoutMountAPI(syscall.EPERM), flags},
 	} {
 		t.Run(w.name, func(t *testing.T) {
 			t.Parallel()
@@ -127,6 +128,7 @@ type lane struct {
 	config   stand.DriverConfig
 	provider *stand.Provider
 	driver   *stand.Driver
+	content  content // of the provider
 	pods     int
 }
 
@@ -136,7 +138,7 @@ func newLane(t *testing.T, g *ground, w way) *lane {
 	if err != nil {
 		t.Fatal(err)
 	}
-	l := &lane{ground: g, node: node, config: stand.DriverConfig{Binary: g.binary, Node: node, Before: w.before}}
+	l := &lane{ground: g, node: node, config: stand.DriverConfig{Binary: g.binary, Node: node, Before: w.before, Flags: w.flags}}
 	if l.provider, err = stand.StartProvider(t.Context(), filepath.Join(root, "bin/linux/fakeprovider"), node); err != nil {
 		t.Fatal(err)
 	}

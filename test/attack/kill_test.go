@@ -5,7 +5,9 @@ package attack
 import (
 	"context"
 	"fmt"
+	"maps"
 	"os"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -26,21 +28,36 @@ const (
 	rehearsals = 2
 	// tries are made to reach a point: a few calls are not made in every run.
 	tries = 3
+	// sampleSize is how many points that are not on the volume make a sample.
+	sampleSize = 30
 )
 
 // window is the time between the start of a call and its answer, within which the
 // driver is killed at every system call.
 type window struct {
 	name string
-	// before brings the volume into the state in which the call is made.
-	before func(t *testing.T, l *lane, v stand.Volume)
+	// before brings a volume into the state in which the call is made.
+	before func(t *testing.T, l *lane) stand.Volume
 	call   func(ctx context.Context, l *lane, v stand.Volume) error
-	// answered is the state in which an answer with OK leaves it.
-	answered stand.State
-	// between are the states in which the volume may be until the call is repeated.
-	between []stand.State
+	// found looks at what the driver left behind when it was killed.
+	found func(t *testing.T, l *lane, v stand.Volume, answered bool)
 	// after repeats the call as kubelet does, and checks what it promises.
 	after func(t *testing.T, l *lane, v stand.Volume)
+	// since names calls: only what comes after the last of them is of interest.
+	since []string
+	// sampled windows are attacked at all points only in a long run.
+	sampled bool
+}
+
+// leaves is for found: the state after an answer with OK, and those in which the volume
+// may be until the call is repeated.
+func leaves(answered stand.State, between ...stand.State) func(*testing.T, *lane, stand.Volume, bool) {
+	return func(t *testing.T, l *lane, v stand.Volume, ok bool) {
+		t.Helper()
+		if state := l.is(t, v, between...); ok && state != answered {
+			t.Errorf("the call was answered with OK, and the volume is %q", state)
+		}
+	}
 }
 
 func windows() []window {
@@ -54,9 +71,11 @@ func windows() []window {
 		}
 		return err
 	}
-	mounted := func(t *testing.T, l *lane, v stand.Volume) {
+	mounted := func(t *testing.T, l *lane) stand.Volume {
+		v := l.volume()
 		l.publish(t, v)
 		l.recorded(t, v)
+		return v
 	}
 	wholeAgain := func(t *testing.T, l *lane, v stand.Volume) {
 		l.publish(t, v)
@@ -64,20 +83,28 @@ func windows() []window {
 		l.unpublish(t, v)
 	}
 	gone := func(t *testing.T, l *lane, v stand.Volume) { l.unpublish(t, v) }
-	either := []stand.State{stand.Nothing, stand.Whole}
+	whole := leaves(stand.Whole, stand.Nothing, stand.Whole)
 	return []window{
-		{"publish", prepare, publish, stand.Whole, either, wholeAgain},
-		{deletedMeanwhile, prepare, publish, stand.Whole, either, gone},
-		{"publish over an empty tmpfs", unfilled, publish, stand.Whole, []stand.State{stand.Unfilled, stand.Whole}, wholeAgain},
-		{"republish", mounted, insistent, stand.Whole, []stand.State{stand.Whole}, wholeAgain},
-		{"unpublish", mounted, unpublish, stand.Nothing, either, gone},
+		{"publish", prepared, publish, whole, wholeAgain, nil, false},
+		{deletedMeanwhile, prepared, publish, whole, gone, nil, false},
+		{"publish over an empty tmpfs", unfilled, publish, leaves(stand.Whole, stand.Unfilled, stand.Whole), wholeAgain, nil, false},
+		{"republish", mounted, insistent, leaves(stand.Whole, stand.Whole), wholeAgain, nil, false},
+		{"unpublish", mounted, unpublish, leaves(stand.Nothing, stand.Nothing, stand.Whole), gone, nil, false},
 	}
 }
 
-func unfilled(t *testing.T, l *lane, v stand.Volume) {
+func unfilled(t *testing.T, l *lane) stand.Volume {
 	t.Helper()
-	prepare(t, l, v)
+	v := prepared(t, l)
 	emptyMount(t, v.Target())
+	return v
+}
+
+func prepared(t *testing.T, l *lane) stand.Volume {
+	t.Helper()
+	v := l.volume()
+	prepare(t, l, v)
+	return v
 }
 
 func prepare(t *testing.T, _ *lane, v stand.Volume) {
@@ -108,9 +135,12 @@ func (w window) attack(t *testing.T, l *lane) {
 	}
 	seen := map[trace.Point]int{}
 	for range rehearsals {
-		for _, p := range w.strike(t, l, func(trace.Point) bool { return false }).Points {
+		for _, p := range w.within(w.strike(t, l, func(trace.Point) bool { return false }).Points) {
 			seen[p]++
 		}
+	}
+	if w.sampled && os.Getenv("ATTACK_LONG") == "" {
+		sample(seen)
 	}
 	note := notes(t)
 	reached := 0
@@ -132,6 +162,32 @@ func (w window) attack(t *testing.T, l *lane) {
 	if reached == 0 {
 		t.Error("no point was reached")
 	}
+}
+
+// within leaves out points that are of no interest.
+func (w window) within(points []trace.Point) []trace.Point {
+	for i, p := range slices.Backward(points) {
+		if slices.Contains(w.since, p.Call) {
+			return points[i:] // with its exit
+		}
+	}
+	return points
+}
+
+// sample leaves out entries of calls on the volume, which find it as the exit before left
+// it, and most of what is done elsewhere.
+func sample(seen map[trace.Point]int) {
+	elsewhere := 0
+	maps.DeleteFunc(seen, func(p trace.Point, _ int) bool {
+		switch {
+		case slices.Contains([]string{"read(file)", "fcntl(file)", "close(file)"}, p.Call): // change nothing
+			return true
+		case onVolume(p):
+			return !p.Exit
+		}
+		elsewhere++
+		return elsewhere > sampleSize
+	})
 }
 
 // reach kills the driver at a point.
@@ -163,8 +219,7 @@ func onVolume(p trace.Point) bool {
 // then what kubelet does.
 func (w window) strike(t *testing.T, l *lane, at func(trace.Point) bool) trace.Result {
 	t.Helper()
-	v := l.volume()
-	w.before(t, l, v)
+	v := w.before(t, l)
 	tracing, err := trace.Attach(l.driver.Pid, at)
 	if err != nil {
 		t.Fatal(err)
@@ -179,10 +234,7 @@ func (w window) strike(t *testing.T, l *lane, at func(trace.Point) bool) trace.R
 	if err != nil && !result.Killed {
 		t.Fatalf("%s: %v; the driver's log ends with\n%s", w.name, err, l.driver.Log())
 	}
-	state := l.is(t, v, w.between...)
-	if err == nil && w.answered != state {
-		t.Errorf("%s was answered with OK, and the volume is %q", w.name, state)
-	}
+	w.found(t, l, v, err == nil)
 	l.restart(t)
 	w.after(t, l, v)
 	return result

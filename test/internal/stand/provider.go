@@ -104,7 +104,12 @@ func (p *Provider) Tell(ctx context.Context, method, path string) (string, error
 
 // Put gives the provider an object.
 func (p *Provider) Put(ctx context.Context, name, contents string) error {
-	query := url.Values{"name": {name}, "version": {"v1"}}
+	return p.PutVersion(ctx, name, "v1", contents)
+}
+
+// PutVersion gives the provider an object in a version.
+func (p *Provider) PutVersion(ctx context.Context, name, version, contents string) error {
+	query := url.Values{"name": {name}, "version": {version}}
 	_, err := ask(ctx, http.MethodPut, p.control+"/object?"+query.Encode(), contents)
 	return err
 }

@@ -33,6 +33,8 @@ type Volume struct {
 	Token string
 	// Audience is that of the token; "vault" if it is empty.
 	Audience string
+	// Tokenless volumes come with a token that has expired: they are not refreshed.
+	Tokenless bool
 }
 
 // UID is the pod's.
@@ -111,6 +113,10 @@ func (v Volume) Context() map[string]string {
 	if audience == "" {
 		audience = "vault"
 	}
+	expires := "2099-01-01T00:00:00Z"
+	if v.Tokenless {
+		expires = "2001-01-01T00:00:00Z"
+	}
 	return map[string]string{
 		"secretProviderClass":                    v.Class,
 		"csi.storage.k8s.io/pod.name":            v.Pod,
@@ -119,7 +125,7 @@ func (v Volume) Context() map[string]string {
 		"csi.storage.k8s.io/serviceAccount.name": "default",
 		"csi.storage.k8s.io/ephemeral":           "true",
 		"csi.storage.k8s.io/serviceAccount.tokens": `{"` + audience + `":{"token":"` + token +
-			`","expirationTimestamp":"2099-01-01T00:00:00Z"}}`,
+			`","expirationTimestamp":"` + expires + `"}}`,
 	}
 }
 

@@ -78,6 +78,12 @@ func (v Volume) check(files Files) error {
 	if generations != 1 {
 		return fmt.Errorf("there are %d generations", generations)
 	}
+	return v.Shows(files)
+}
+
+// Shows is an error unless a pod finds these files, all of them and no others. What an
+// interrupted change left behind where no pod looks is of no interest.
+func (v Volume) Shows(files Files) error {
 	for name, want := range files {
 		if err := v.checkFile(name, want); err != nil {
 			return err
@@ -93,7 +99,7 @@ func (v Volume) checkFile(name, want string) error {
 		return err
 	}
 	if string(got) != want {
-		return fmt.Errorf("%s holds %q, want %q", name, got, want)
+		return fmt.Errorf("%s holds %d bytes, %.40q, want %d, %.40q", name, len(got), got, len(want), want)
 	}
 	info, err := os.Stat(file)
 	if err != nil {
