@@ -22,8 +22,9 @@ import (
 )
 
 const (
-	// interval is that of the driver's clock. What follows a kill takes one at most.
-	interval = 300 * time.Millisecond
+	// interval is that of the driver's clock. What follows a kill takes one at most; what
+	// is traced is so slow that with a shorter one refreshes leave no time for a Secret.
+	interval = time.Second
 	// soon is for what the driver does by itself.
 	soon = 20 * time.Second
 )
