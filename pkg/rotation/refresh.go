@@ -356,9 +356,9 @@ func (r *Volumes) lookForSubPaths(target string, v Volume) {
 	if looked || !r.cfg.Mounts.Pinned(target) {
 		return
 	}
-	r.tell(Notice{
+	r.tell(news{Notice: Notice{
 		Pod: v.Pod, Class: v.className(), Reason: "SubPathNeverRefreshed",
 		Text: "a container mounts the volume of " + v.className().String() + " with subPath and keeps the files of its start: " +
 			"mount the whole volume, or restart the pod when its secrets change",
-	})
+	}})
 }

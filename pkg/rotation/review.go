@@ -22,6 +22,8 @@ const (
 	// noticeEvery and noticeBurst bound the events of one node.
 	noticeEvery = time.Second
 	noticeBurst = 10
+	// tellAgain is how long after it was told in vain, as when the API server is gone.
+	tellAgain = time.Minute
 	// remindEvery is when a cause that lasts is told again: events live for an hour.
 	remindEvery = time.Hour
 	// expiryNotice is how long before the end of its content a pod is told.
@@ -61,6 +63,21 @@ type sufferers struct {
 	example *known
 	text    string
 	once    bool // telling it again is of no use: nothing will change for any of them
+}
+
+// report is what users know of a cause.
+type report struct {
+	at    time.Time
+	alone bool // of one volume, by its pod
+
+	left  *known // the one that is left, and how often it had failed when that was seen first
+	tries int
+}
+
+// news is what users are to be told.
+type news struct {
+	Notice
+	lost func() // called with r.mu if they could not be; nil if that does not matter
 }
 
 // complaints is what is wrong with all volumes.
@@ -190,9 +207,9 @@ func (r *Volumes) failureOf(k *known, since time.Time) failure {
 // tellCauses tells what is new, or lasts, or is over. It needs r.mu.
 func (r *Volumes) tellCauses(wrong map[cause]*sufferers, now time.Time) {
 	for c, s := range wrong {
-		if at, ok := r.causes[c]; s.lasts && (!ok || !s.once && now.Sub(at) >= remindEvery) {
-			r.causes[c] = now
-			r.tell(s.notice(c, r.cfg.Node))
+		old := r.causes[c]
+		if s.lasts && (old == nil || !s.once && now.Sub(old.at) >= remindEvery) || old.isAlone(s) {
+			r.tellCause(c, s, now)
 		}
 	}
 	for c := range r.causes {
@@ -207,8 +224,34 @@ func (r *Volumes) tellCauses(wrong map[cause]*sufferers, now time.Time) {
 		if c.about != "" {
 			n.Reason, n.Text = reasonSynced, fmt.Sprintf("secret %s/%s is filled again", c.class.Namespace, c.about)
 		}
-		r.tell(n)
+		r.tell(news{Notice: n})
 	}
+}
+
+func (r *Volumes) tellCause(c cause, s *sufferers, now time.Time) {
+	p := &report{at: now, alone: s.count == 1}
+	r.causes[c] = p
+	r.tell(news{s.notice(c, r.cfg.Node), func() {
+		if r.causes[c] == p {
+			delete(r.causes, c)
+		}
+	}})
+}
+
+// isAlone says whether of many that a cause was told about one is left, which has failed
+// again since: it is not just the last to recover, and its own pod is to hear of it.
+func (p *report) isAlone(s *sufferers) bool {
+	if p == nil || p.alone {
+		return false
+	}
+	if s.count != 1 {
+		p.left = nil
+		return false
+	}
+	if p.left != s.example {
+		p.left, p.tries = s.example, s.example.failure.tries
+	}
+	return s.example.failure.tries > p.tries
 }
 
 // sameKind says whether something of the same sort is still wrong.
@@ -268,10 +311,10 @@ func (r *Volumes) tellExpiry(k *known, now time.Time) {
 		return
 	}
 	m.Told = m.Expires
-	r.tell(Notice{
+	r.tell(news{Notice{
 		Pod: m.Pod, Class: k.class, Reason: reasonExpiry,
 		Text: fmt.Sprintf("what %s mounts ends at %s: renew it at its store", k.class, m.Expires.UTC().Format(time.RFC3339)),
-	})
+	}, func() { m.Told = time.Time{} }})
 }
 
 // becomeUnready notes a condition at the volume before it is recorded, so that it is
@@ -296,7 +339,7 @@ func (r *Volumes) becomeUnready(ctx context.Context, target string, c Condition)
 }
 
 // tell has users told, unless too many wait for that: those tell enough.
-func (r *Volumes) tell(n Notice) {
+func (r *Volumes) tell(n news) {
 	select {
 	case r.notices <- n:
 	default:
@@ -311,14 +354,25 @@ func (r *Volumes) tellUsers(ctx context.Context) {
 			if limit.Wait(ctx) != nil {
 				return
 			}
-			if err := r.cfg.Cluster.Tell(ctx, n); err != nil {
+			if err := r.cfg.Cluster.Tell(ctx, n.Notice); err != nil {
 				r.cfg.Log.LogAttrs(ctx, slog.LevelWarn, "make an event", slog.String("reason", n.Reason), slog.String("namespace", n.Class.Namespace),
 					slog.String("class", n.Class.Name), slog.String("text", n.Text), slog.String("err", err.Error()))
+				time.AfterFunc(tellAgain, func() { r.untell(n) })
 			}
 		case <-ctx.Done():
 			return
 		}
 	}
+}
+
+// untell lets the next review tell what nobody heard, if that is still so.
+func (r *Volumes) untell(n news) {
+	if n.lost == nil {
+		return
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	n.lost()
 }
 
 func (r *Volumes) tellProviders(ctx context.Context) {

@@ -2,6 +2,8 @@ package rotation_test
 
 import (
 	"context"
+	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -116,5 +118,60 @@ func TestVolumeOfAnotherDriver(t *testing.T) {
 			t.Errorf("%d calls", s.calls())
 		}
 		w.wantNews(t)
+	})
+}
+
+// Of many that were not refreshed, one that goes on to fail when the others are well
+// again is told by its pod, once.
+func TestWhatFailsAloneAfterManyIsTold(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		w, s := newWorld(), &store{value: "1", version: "v1"}
+		bad := provider.Errorf(provider.Unavailable, "down")
+		var alone atomic.Bool
+		w.mount = func(ctx context.Context, name string, req *provider.Request) (*provider.Response, error) {
+			if alone.Load() && req.Pod.UID == "1" {
+				return nil, bad
+			}
+			return s.mount(ctx, name, req)
+		}
+		r := w.volumes(t, rotating)
+		run(t, r)
+		for n := range 3 {
+			if err := r.Publish(t.Context(), volume(n+1)); err != nil {
+				t.Fatal(err)
+			}
+		}
+		s.set("v2", bad)
+		time.Sleep(10 * interval)
+		many := w.news()
+		if len(many) != 1 || !strings.Contains(many[0], "3 of 3 volumes") {
+			t.Fatalf("told %q, want one notice of all three", many)
+		}
+		alone.Store(true)
+		s.set("v3", nil)
+		time.Sleep(20 * time.Minute)
+		w.wantNews(t, [2]string{"", "3 of 3 volumes"}, [2]string{"p RefreshFailedFetch", "1 of 3 volumes"})
+	})
+}
+
+// What nobody heard, since the API server was gone, is told later if it is still so.
+func TestWhatNobodyHeardIsToldLater(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		w, s := newWorld(), &store{value: "1", version: "v1"}
+		w.mount = s.mount
+		w.deaf = 3
+		r := w.volumes(t, rotating)
+		run(t, r)
+		if err := r.Publish(t.Context(), volume(1)); err != nil {
+			t.Fatal(err)
+		}
+		s.set("v2", provider.Errorf(provider.Denied, "no"))
+		time.Sleep(30 * time.Minute)
+		w.wantNews(t, [2]string{"p RefreshFailedFetch", "1 of 1 volumes"})
+		if w.deaf != 0 {
+			t.Errorf("tried %d times too few", w.deaf)
+		}
 	})
 }

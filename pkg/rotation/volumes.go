@@ -58,7 +58,7 @@ type Volumes struct {
 	records *backlog[Snapshot]
 	copies  *backlog[copying]
 	gone    chan memory   // of volumes whose providers are to be told
-	notices chan Notice   // what users are to be told
+	notices chan news     // what users are to be told
 	kick    chan struct{} // the schedule may have something to do
 
 	mu      sync.Mutex
@@ -68,7 +68,7 @@ type Volumes struct {
 	times   *schedule
 	down    map[circuitName]failure // providers that did not answer, for a class
 	filled  map[secretName]*filled
-	causes  map[cause]time.Time  // what was told of, and when
+	causes  map[cause]*report    // what was told of
 	success map[string]time.Time // by provider: when it answered last
 	turned  time.Time            // when the clock was looked at last
 
@@ -115,10 +115,10 @@ func New(cfg Config) (*Volumes, error) {
 	}
 	return &Volumes{
 		cfg: cfg, records: newBacklog[Snapshot](), copies: newBacklog[copying](),
-		gone: make(chan memory, maxGone), notices: make(chan Notice, maxNotices), kick: make(chan struct{}, 1),
+		gone: make(chan memory, maxGone), notices: make(chan news, maxNotices), kick: make(chan struct{}, 1),
 		known: map[string]*known{}, calls: map[string]*call{}, classes: map[ClassName]*classUse{},
 		times: newSchedule(cfg.Interval, cfg.Node, chance), down: map[circuitName]failure{},
-		filled: map[secretName]*filled{}, causes: map[cause]time.Time{}, success: map[string]time.Time{}, turned: time.Now(),
+		filled: map[secretName]*filled{}, causes: map[cause]*report{}, success: map[string]time.Time{}, turned: time.Now(),
 	}, nil
 }
 
@@ -400,7 +400,7 @@ func (r *Volumes) announce(v Volume) {
 	if len(v.Attributes) == 0 || r.cfg.AllowOverrides {
 		return
 	}
-	r.tell(Notice{Pod: v.Pod, Class: v.className(), Reason: "OverrideRefused", Text: r.overrides(v)})
+	r.tell(news{Notice: Notice{Pod: v.Pod, Class: v.className(), Reason: "OverrideRefused", Text: r.overrides(v)}})
 }
 
 func (r *Volumes) overrides(v Volume) string {

@@ -30,6 +30,7 @@ type world struct {
 	counted []string
 	served  int // first mounts
 	told    []string
+	deaf    int           // how often nobody hears what is told
 	slow    time.Duration // of Remember
 	pinned  string
 }
@@ -47,6 +48,10 @@ func (w *world) Record(ctx context.Context, s rotation.Snapshot) error { return 
 func (w *world) Tell(_ context.Context, n rotation.Notice) error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	if w.deaf > 0 {
+		w.deaf--
+		return errors.New("nobody hears")
+	}
 	who := n.Pod.Name
 	if who == "" {
 		who = n.Class.String()

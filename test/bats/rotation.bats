@@ -193,8 +193,10 @@ ready_is() { condition "$1" "$2-$1-$3" Ready "$4"; }
 	is_stale() { [ "$(metric "$NODE_2" 'strongroom_volumes{state="stale"}')" -ge 1 ]; }
 	eventually 10 is_stale
 	metric "$NODE_2" 'strongroom_volumes_oldest_seconds{state="stale"}' | awk '{ exit !($1 > 10) }'
-	eventually 15 told bats-r "$(bad)" RefreshFailedFetch '1 of 4 volumes' "$NODE_2" 'its files stay as they are'
-	kubectl -n bats-r get events -o json | jq -e '[.items[] | select(.type == "Warning" and (.message | contains("bats-r/crowd")))] | length == 1'
+	# Where the node is so busy that all four are late for a moment, their class is told
+	# first, and this pod when it has failed alone, which is tried twice a minute.
+	eventually 90 told bats-r "$(bad)" RefreshFailedFetch '1 of 4 volumes' "$NODE_2" 'its files stay as they are'
+	kubectl -n bats-r get events -o json | jq -e '[.items[] | select(.type == "Warning" and (.message | contains("bats-r/crowd"))).involvedObject | [.kind, .name]] | length <= 2 and length == (unique | length)'
 	# The others go on, though the failure looks as if the store were down.
 	for pod in crowd-1 crowd-2 crowd-3 crowd-4; do
 		[ $pod != "$(bad)" ] || continue
