@@ -41,8 +41,9 @@ type model struct {
 	value   string          // of every secret
 	denied  map[string]bool // by operation, or by "METHOD path"
 	fault   func(op operation, r *http.Request) (status int, body string)
-	mute    bool // a refusal does not say that the token is invalid
-	untidy  bool // a token may be revoked although it has leases
+	front   func(w http.ResponseWriter, r *http.Request) (answered bool) // sees every request first
+	mute    bool                                                         // a refusal does not say that the token is invalid
+	untidy  bool                                                         // a token may be revoked although it has leases
 }
 
 type terms struct {
@@ -186,8 +187,11 @@ func (m *model) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if op == opRead {
 		m.count[r.Method+" "+strings.TrimPrefix(r.URL.Path, "/v1/")]++
 	}
-	fault := m.fault
+	fault, front := m.fault, m.front
 	m.mu.Unlock()
+	if front != nil && front(w, r) {
+		return
+	}
 	status, text := 0, ""
 	if fault != nil {
 		status, text = fault(op, r)
