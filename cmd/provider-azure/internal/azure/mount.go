@@ -255,14 +255,7 @@ func (p *Provider) read(ctx context.Context, m *mount, key readKey) (*bundle, er
 	ahead, done := m.session.turns.take(key, !m.refresh)
 	defer done()
 	b, own, err := m.session.reads.Do(ctx, key, p.newerFor(m, key), func(ctx context.Context) (*bundle, bool, error) {
-		if err := m.vault.pace.wait(ctx, ahead); err != nil {
-			return nil, false, err
-		}
-		ctx, began := m.session.credential.begin(ctx)
-		b, err := m.vault.get(ctx, key)
-		if isUnauthorized(err) && m.session.credential.renew(began) {
-			b, err = m.vault.get(ctx, key)
-		}
+		b, err := p.ask(ctx, m, key, ahead)
 		return b, true, err
 	})
 	switch {
@@ -277,6 +270,20 @@ func (p *Provider) read(ctx context.Context, m *mount, key readKey) (*bundle, er
 	}
 	p.remember(m, key, b)
 	return b, nil
+}
+
+// ask asks Key Vault, when it is time for that.
+func (p *Provider) ask(ctx context.Context, m *mount, key readKey, ahead <-chan struct{}) (b *bundle, err error) {
+	defer m.vault.meet(ctx, key.kind)()
+	err = m.vault.pace.do(ctx, ahead, func(ctx context.Context) (err error) {
+		ctx, began := m.session.credential.begin(ctx)
+		b, err = m.vault.get(ctx, key)
+		if isUnauthorized(err) && m.session.credential.renew(began) {
+			b, err = m.vault.get(ctx, key)
+		}
+		return err
+	})
+	return b, err
 }
 
 // files makes the reply. Of two objects with one path the last wins, as it always did.

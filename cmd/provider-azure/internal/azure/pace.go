@@ -2,86 +2,168 @@ package azure
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"net/http"
-	"strings"
 	"sync"
 	"time"
 
-	"github.com/Azure/azure-sdk-for-go/sdk/azcore/policy"
-	"golang.org/x/time/rate"
+	"github.com/Azure/azure-sdk-for-go/sdk/azcore"
 
 	"github.com/strongroom/strongroom/provider"
 )
 
-// Key Vault allows some 2,000 requests in 10 seconds to one vault, of all its clients.
-// A node keeps below that by itself, and its refreshes leave room for first mounts.
-const (
-	requestsPerSecond = 150
-	refreshPerSecond  = 100
-)
+// maxTries bounds how often a request is made that the vault wants later.
+const maxTries = 4
 
 // pace bounds the requests to one vault.
 type pace struct {
 	trouble
+	flow
 
-	all     *rate.Limiter
-	refresh *rate.Limiter
+	front     line // of those who ask next
+	refreshes line // of refreshes; only the first of them stands in the other one
 }
 
 func newPace() *pace {
-	return &pace{
-		all:     rate.NewLimiter(requestsPerSecond, requestsPerSecond),
-		refresh: rate.NewLimiter(refreshPerSecond, refreshPerSecond),
-	}
+	return &pace{flow: newFlow(time.Now()), front: make(line, 1), refreshes: make(line, 1)}
 }
 
-// wait returns when a request may be made. It is one of a refresh until ahead is closed;
-// who had a turn already, and goes on, has none.
-func (p *pace) wait(ctx context.Context, ahead <-chan struct{}) error {
-	patience := time.Now().Add(maxPause)
-	for {
-		if err := p.waitAsTold(ctx, patience); err != nil {
+// do has a request made when the vault wants it, and again if it was refused for being
+// one too many. It is one of a refresh until ahead is closed; who had a turn already,
+// and goes on, has none.
+func (p *pace) do(ctx context.Context, ahead <-chan struct{}, ask func(context.Context) error) error {
+	began := time.Now()
+	var last error
+	for range maxTries {
+		err := p.wait(ctx, ahead, began)
+		switch {
+		case err != nil && last != nil && ctx.Err() == nil:
+			return last // in the vault's own words
+		case err != nil:
 			return err
 		}
-		err := p.waitBehind(ctx, ahead)
-		if err == nil {
-			err = p.all.Wait(ctx)
+		if last = ask(ctx); !tooMany(last) {
+			return last
 		}
+	}
+	return last
+}
+
+// tooMany says whether a vault has refused a request since there are too many.
+func tooMany(err error) bool {
+	if _, login := errors.AsType[*loginFailure](err); err == nil || login {
+		return false
+	}
+	if answer, ok := errors.AsType[*azcore.ResponseError](err); ok {
+		return kindOf(answer.StatusCode) == provider.Throttled
+	}
+	return provider.KindOf(err) == provider.Throttled
+}
+
+// wait returns when a request may be made by somebody who has waited since began.
+func (p *pace) wait(ctx context.Context, ahead <-chan struct{}, began time.Time) error {
+	p.waiting.Add(1)
+	defer p.waiting.Add(-1)
+	if ahead != nil {
+		behind, err := p.refreshes.enter(ctx, ahead)
 		if err != nil {
-			return provider.Errorf(provider.Throttled, "%w", outage{fmt.Errorf("too many requests to the vault are waiting on this node: %w", err)})
+			return err
 		}
-		if !time.Now().Before(p.closedUntil()) { // as it was before all that waiting
+		if behind {
+			defer p.refreshes.leave()
+			if err := p.pass(ctx, ahead, func(now time.Time) (time.Duration, error) { return p.untilRefresh(now), nil }); err != nil {
+				return err
+			}
+		}
+	}
+	if _, err := p.front.enter(ctx, nil); err != nil {
+		return err
+	}
+	defer p.front.leave()
+	return p.pass(ctx, nil, func(now time.Time) (time.Duration, error) { return p.untilNext(now, began) })
+}
+
+// pass returns when there is nothing left to wait for, or skip is closed.
+func (*pace) pass(ctx context.Context, skip <-chan struct{}, left func(now time.Time) (time.Duration, error)) error {
+	for {
+		rest, err := left(time.Now())
+		if err != nil || rest <= 0 {
+			return err
+		}
+		timer := time.NewTimer(rest)
+		select {
+		case <-timer.C:
+		case <-skip:
+			timer.Stop()
 			return nil
+		case <-ctx.Done():
+			timer.Stop()
+			return ctx.Err()
 		}
 	}
 }
 
-// waitBehind returns when a refresh may ask, or when somebody waits who goes before.
-func (p *pace) waitBehind(ctx context.Context, ahead <-chan struct{}) error {
-	if ahead == nil {
-		return nil
+// untilNext is for how long nobody may ask; 0 lets one do so. Nobody waits on and on:
+// not for a vault that wants nothing for long, and not in a line that hardly moves.
+func (p *pace) untilNext(now, began time.Time) (time.Duration, error) {
+	until := p.closedUntil()
+	patience := maxPause
+	if p.answered(began) {
+		patience = maxWait
 	}
+	switch left := until.Sub(now); {
+	case left > 0 && until.After(began.Add(patience)), left > maxPause:
+		return 0, &provider.Error{
+			Kind: provider.Throttled, RetryAfter: left,
+			Err: outage{fmt.Errorf("the vault wants no requests for %s", left.Round(time.Second))},
+		}
+	case left > 0: // not everyone at once: other nodes were told the same
+		return left + rand.N(left/4+time.Millisecond), nil //nolint:gosec // spreads load
+	case now.Sub(began) > maxWait:
+		return 0, provider.Errorf(provider.Throttled, "%w", outage{errors.New("too many requests to the vault are waiting on this node")})
+	}
+	return p.flow.untilNext(now), nil
+}
+
+// maxPause bounds for how long a request waits since the vault wants that, and maxWait
+// for how long while it answers others; whoever would wait for longer is told so.
+const (
+	maxPause = 15 * time.Second
+	maxWait  = time.Minute
+)
+
+// seen looks at an answer to a request that was made at sent.
+func (p *pace) seen(resp *http.Response, sent time.Time) {
+	p.note(resp, sent)
+	p.learn(resp.StatusCode, sent, time.Now())
+}
+
+// recent is what there is to say.
+func (p *pace) recent() string { return p.trouble.recent() + p.flow.recent() }
+
+// line lets one after the other in, in the order in which they came.
+type line chan struct{}
+
+// enter says whether the caller is the first one now. If not, skip was closed.
+func (l line) enter(ctx context.Context, skip <-chan struct{}) (bool, error) {
 	select {
-	case <-ahead:
-		return nil
+	case <-skip:
+		return false, nil
 	default:
 	}
-	place := p.refresh.Reserve()
-	timer := time.NewTimer(place.Delay())
-	defer timer.Stop()
 	select {
-	case <-timer.C:
-		return nil
-	case <-ahead:
-		place.Cancel()
-		return nil
+	case l <- struct{}{}:
+		return true, nil
+	case <-skip:
+		return false, nil
 	case <-ctx.Done():
-		place.Cancel()
-		return ctx.Err()
+		return false, ctx.Err()
 	}
 }
+
+func (l line) leave() { <-l }
 
 // turns know which reads a first mount waits for, since it may have joined a refresh
 // that is in no hurry. The zero value is ready.
@@ -123,35 +205,6 @@ func (t *turns) take(key readKey, first bool) (ahead <-chan struct{}, done func(
 	}
 }
 
-// maxPause bounds for how long a request waits since the vault wants that; whoever
-// would wait for longer is told so at once.
-const maxPause = 15 * time.Second
-
-// waitAsTold returns when the vault wants requests again, unless that is later than
-// somebody waits.
-func (p *pace) waitAsTold(ctx context.Context, patience time.Time) error {
-	until := p.closedUntil()
-	left := time.Until(until)
-	if left <= 0 {
-		return nil
-	}
-	if until.After(patience) {
-		return &provider.Error{
-			Kind: provider.Throttled, RetryAfter: left,
-			Err: outage{fmt.Errorf("the vault wants no requests for %s", left.Round(time.Second))},
-		}
-	}
-	// Not everyone at once: other nodes were told the same.
-	timer := time.NewTimer(left + rand.N(left/4+time.Millisecond)) //nolint:gosec // spreads load
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-		return nil
-	case <-ctx.Done():
-		return ctx.Err()
-	}
-}
-
 // trouble is what went wrong last, for those whose time is over while it is tried again.
 type trouble struct {
 	mu     sync.Mutex
@@ -162,7 +215,7 @@ type trouble struct {
 }
 
 // note looks at an answer.
-func (t *trouble) note(resp *http.Response) {
+func (t *trouble) note(resp *http.Response, _ time.Time) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	now := time.Now()
@@ -210,42 +263,6 @@ func (t *trouble) closedUntil() time.Time {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	return t.closed
-}
-
-// watcher sees every answer of Azure, also those after which the SDK tries again.
-type watcher struct {
-	by    string
-	host  string // of the vault; "" for any
-	meter *meter
-	seen  func(*http.Response)
-}
-
-// Do implements [policy.Policy].
-func (w watcher) Do(req *policy.Request) (*http.Response, error) {
-	host := strings.TrimSuffix(req.Raw().URL.Host, ":443") // as Azure does in the address of a next page
-	if w.host != "" && !strings.EqualFold(host, w.host) {  // which could be anywhere
-		return nil, &loginFailure{provider.Errorf(provider.Invalid, "the vault %s sends its client to another host: the token is not for that", w.host)}
-	}
-	resp, err := req.Next()
-	if resp == nil {
-		return resp, err
-	}
-	w.meter.answered(w.by, resp.StatusCode)
-	w.seen(resp)
-	checkChallenge(resp)
-	return resp, err
-}
-
-// checkChallenge drops a challenge that the SDK would panic at.
-func checkChallenge(resp *http.Response) {
-	const header = "WWW-Authenticate"
-	for part := range strings.FieldsSeq(resp.Header.Get(header)) {
-		value, ok := strings.CutPrefix(part, "authorization=")
-		if value = strings.Trim(value, "\","); ok && value != "" && strings.Count(value, "/") < 3 {
-			resp.Header.Del(header)
-			return
-		}
-	}
 }
 
 // maxPaces bounds what classes can make the provider remember.

@@ -5,8 +5,10 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"net/http"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/Azure/azure-sdk-for-go/sdk/azcore/policy"
@@ -29,6 +31,35 @@ type vault struct {
 	log     *slog.Logger
 	url     string
 	client  string // id of the identity, "" if that is the machine's own
+
+	mu  sync.Mutex
+	met map[string]chan struct{} // of each kind, closed when the first request is over
+}
+
+// maxMeeting bounds how long others wait for the first request.
+const maxMeeting = 3 * time.Second
+
+// meet lets the first request of a kind go ahead: from its answer the SDK learns where
+// to get tokens, which each of the others would ask for, too. It is over with done.
+func (v *vault) meet(ctx context.Context, kind string) (done func()) {
+	v.mu.Lock()
+	first, known := v.met[kind]
+	if !known {
+		first = make(chan struct{})
+		v.met[kind] = first
+	}
+	v.mu.Unlock()
+	if !known {
+		return func() { close(first) }
+	}
+	timer := time.NewTimer(maxMeeting)
+	defer timer.Stop()
+	select {
+	case <-first:
+	case <-timer.C:
+	case <-ctx.Done():
+	}
+	return func() {}
 }
 
 // bundle is what was read of one version of an object.
@@ -51,14 +82,20 @@ func (b *bundle) size() int {
 
 // newVault makes the clients of a vault. It needs p.mu.
 func (p *Provider) newVault(url string, s *session) (v *vault, err error) {
-	v = &vault{pace: p.paceOf(url), meter: p.meter, log: p.log, url: url, client: s.identity.clientID}
+	v = &vault{pace: p.paceOf(url), meter: p.meter, log: p.log, url: url, client: s.identity.clientID, met: map[string]chan struct{}{}}
 	options := p.options()
 	options.Cloud = s.identity.cloud.config()
 	// The SDK's own version of the API is newer than some clouds.
 	options.APIVersion = p.apiVersion
-	options.Retry = policy.RetryOptions{MaxRetries: 3, TryTimeout: tryTimeout, RetryDelay: 800 * time.Millisecond, MaxRetryDelay: maxPause}
+	options.Retry = policy.RetryOptions{
+		MaxRetries: 3, TryTimeout: tryTimeout, RetryDelay: 800 * time.Millisecond, MaxRetryDelay: maxPause,
+		// Not 429: the pace tries that again, for all who wait.
+		StatusCodes: []int{
+			http.StatusRequestTimeout, http.StatusInternalServerError, http.StatusBadGateway, http.StatusServiceUnavailable, http.StatusGatewayTimeout,
+		},
+	}
 	host := strings.TrimSuffix(strings.TrimSuffix(strings.TrimPrefix(url, "https://"), "/"), ":443")
-	options.PerRetryPolicies = []policy.Policy{watcher{by: byVault, host: host, meter: p.meter, seen: v.pace.note}}
+	options.PerRetryPolicies = []policy.Policy{watcher{by: byVault, host: host, meter: p.meter, seen: v.pace.seen}}
 	if v.secrets, err = azsecrets.NewClient(url, s.credential, &azsecrets.ClientOptions{ClientOptions: options}); err != nil {
 		return nil, err
 	}
@@ -189,12 +226,17 @@ func (v *vault) list(ctx context.Context, kind, name string) (all []listed, err 
 
 func pages[T any](ctx context.Context, p *pace, pager *runtime.Pager[T], read func(T) []listed) (all []listed, err error) {
 	for n := 1; pager.More(); n++ {
-		if n > 1 { // for the first one there was a wait already
-			if err := p.wait(ctx, nil); err != nil {
-				return nil, err
-			}
+		var page T
+		next := func(ctx context.Context) (err error) {
+			page, err = pager.NextPage(ctx)
+			return err
 		}
-		page, err := pager.NextPage(ctx)
+		var err error
+		if n == 1 { // it has a turn already
+			err = next(ctx)
+		} else {
+			err = p.do(ctx, nil, next)
+		}
 		if err != nil {
 			return nil, err
 		}
