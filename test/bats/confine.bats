@@ -1,10 +1,11 @@
 #!/usr/bin/env bats
 # What somebody can do, and cannot, who stole the token of a node's driver, or of its
 # Vault provider. It is the real one, from the disk of the node, and used without manners.
+# And what the programs themselves may do on the node.
 
 load helpers
 
-CANARY=canary-Nj3xTq8Lw2 # is in every Secret here, and in no answer
+CANARY=c4n4ry-Nj3xTq8Lw2 # is in every Secret here, and in no answer
 MANAGED=secrets-store.csi.k8s.io/managed
 ADOPT=secrets-store.csi.x-k8s.io/adopt
 SYNC=secrets-store.csi.x-k8s.io/sync
@@ -518,6 +519,119 @@ key() {
 	done
 	# It may be there already.
 	answers 201 '' POST "$SYSTEM/secrets?dryRun=All" "$(key)" || answers 409 'already exists' POST "$SYSTEM/secrets?dryRun=All" "$(key)"
+}
+
+# threads PROGRAM: what each thread of a program on the node is, without doubles.
+threads() {
+	local file
+	for file in $(threads_of "$1"); do
+		on_node grep -E '^(Uid|Gid|Groups|Cap|NoNewPrivs|Seccomp:)' "$file" | tr -s ' \t' ' ' | sed 's/ $//'
+	done | sort -u
+}
+
+@test "driver and providers run as root of the node's files, in no other group, with three capabilities and with none" {
+	for program in /secrets-store-csi:0000000000200003 /provider-vault:0000000000000000 /provider-azure:0000000000000000 /fakeprovider:0000000000000000; do
+		[ "$(threads_of ${program%:*} | wc -l)" -gt 1 ]
+		# containerd gives who is started as uid and gid 0 the group 0 once more.
+		threads ${program%:*} | grep -vxE 'Groups:( 0)?' | diff - <(sort <<-END
+			CapAmb: 0000000000000000
+			CapBnd: ${program#*:}
+			CapEff: ${program#*:}
+			CapInh: 0000000000000000
+			CapPrm: ${program#*:}
+			Gid: 0 0 0 0
+			NoNewPrivs: 1
+			Seccomp: 2
+			Uid: 0 0 0 0
+		END
+		)
+	done
+}
+
+# disks PROGRAM: what a program sees of the node's file system, as "rw FOLDER", or with ro;
+# not what kubelet and the runtime make for each container.
+disks() {
+	# shellcheck disable=SC2016
+	on_node sh -c 'for p in /proc/[0-9]*; do
+			[ "$(tr "\0" "\n" 2>/dev/null <"$p/cmdline" | head -n 1)" = "$1" ] && cat "$p/mountinfo"
+		done; true' sh "$1" |
+		awk '{ split($6, o, ","); for (i = 7; $i != "-"; i++); type = $(i + 1) }
+			$5 ~ "^/(proc|sys|dev)(/|$)" || $5 ~ "^/etc/(hosts|hostname|resolv.conf)$" { next }
+			$5 ~ "^/var/lib/kubelet/pods/" { next }
+			{ print o[1], $5 }' | sort -u
+}
+
+@test "driver and providers have a root that nobody writes, and of the node only the folders that they need" {
+	disks /secrets-store-csi | diff - <(sort <<-END
+		ro /
+		ro /var/run/secrets/kubernetes.io/serviceaccount
+		rw /csi
+		rw /etc/kubernetes/secrets-store-csi-providers
+		rw /registration
+		rw /var/lib/kubelet/pods
+		rw /var/run/secrets-store-csi-providers
+	END
+	)
+	disks /provider-vault | grep -v /var/run/vault | diff - <(sort <<-END
+		ro /
+		ro /var/run/secrets/kubernetes.io/serviceaccount
+		rw /provider
+	END
+	)
+	disks /provider-azure | diff - <(sort <<-END
+		ro /
+		ro /etc/azure
+		ro /var/run/secrets/kubernetes.io/serviceaccount
+		rw /provider
+	END
+	)
+	# Azure's is the CA of the cluster, and no token.
+	azure=$(on_node sh -c 'for p in /proc/[0-9]*; do [ "$(tr "\0" "\n" 2>/dev/null <$p/cmdline | head -n 1)" = /provider-azure ] && echo $p; done' | head -n 1)
+	[ "$(on_node ls "$azure/root/var/run/secrets/kubernetes.io/serviceaccount")" = ca.crt ]
+}
+
+# root_of PROGRAM: the folder in which the node sees its file system.
+root_of() {
+	# shellcheck disable=SC2016
+	on_node sh -c 'for p in /proc/[0-9]*; do
+			[ "$(tr "\0" "\n" 2>/dev/null <"$p/cmdline" | head -n 1)" = "$1" ] && echo "$p/root" && exit
+		done; exit 1' sh "$1"
+}
+
+# docs/security.md says so: who can make sockets there can pose as any provider.
+@test "a provider reaches the sockets of providers, and no socket of the driver, of kubelet and of the runtime" {
+	for program in /provider-vault /provider-azure; do
+		root=$(root_of $program)
+		for socket in vault azure e2e-provider; do on_node test -S "$root/provider/$socket.sock"; done
+		sockets=$(on_node find "$root/" -xdev -type s; on_node find "$root/provider/" "$root/run/" "$root/var/run/" "$root/tmp/" -type s 2>/dev/null || true)
+		grep -q /provider/vault.sock <<<"$sockets"
+		[ "$(grep -cE 'csi\.sock|reg\.sock|containerd|kubelet' <<<"$sockets")" = 0 ]
+		run on_node ls "$root/var/lib/kubelet"
+		[ "$status" != 0 ]
+	done
+}
+
+@test "NetworkPolicies are accepted, and are for the pods of the driver and of the Vault provider" {
+	mkdir -p "$BATS_FILE_TMPDIR/overlay"
+	cat >"$BATS_FILE_TMPDIR/overlay/kustomization.yaml" <<-END
+		apiVersion: kustomize.config.k8s.io/v1beta1
+		kind: Kustomization
+		components: [$(realpath --relative-to "$BATS_FILE_TMPDIR/overlay" "$BATS_TEST_DIRNAME/../../manifests/components/network-policy")]
+	END
+	policies=$(kubectl apply -k "$BATS_FILE_TMPDIR/overlay" --dry-run=server -o json)
+	selected() {
+		local labels
+		labels=$(jq -r --arg name "$1" '.items[] | select(.metadata.name == $name) | .spec.podSelector.matchLabels | to_entries | map("\(.key)=\(.value)") | join(",")' <<<"$policies")
+		[ -n "$labels" ] || return
+		kubectl -n kube-system get pods -l "$labels" -o json | jq -r '.items[].metadata.ownerReferences[0].name' | sort -u
+	}
+	[ "$(selected secrets-store-csi-driver)" = csi-secrets-store ]
+	[ "$(selected vault-csi-provider)" = vault-csi-provider ]
+	# Whom they are for is not in the node's network, which they do not cover.
+	for set in csi-secrets-store vault-csi-provider; do
+		[ -z "$(kubectl -n kube-system get daemonset $set -o jsonpath='{.spec.template.spec.hostNetwork}')" ]
+	done
+	[ "$(kubectl -n kube-system get daemonset csi-secrets-store-provider-azure -o jsonpath='{.spec.template.spec.hostNetwork}')" = true ]
 }
 
 @test "a stolen token is worth nothing once its pod is gone" {
