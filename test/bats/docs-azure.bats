@@ -25,7 +25,7 @@ setup_file() {
 teardown_file() {
 	[ ! -e "$BATS_FILE_TMPDIR/ours" ] || rm -r $OVERLAY
 	kubectl delete namespace shop --ignore-not-found --timeout=120s
-	(. test/ground.sh && ground_install manifests/overlays/test) # what the other tests run against
+	(. test/ground.sh && ground_install "${INSTALLED:-manifests/overlays/test}") # what the other tests run against
 }
 
 @test "every command of the page says whether it is run" {

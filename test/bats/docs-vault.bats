@@ -34,7 +34,7 @@ clear_up() {
 # ground_again: what the other tests run against.
 ground_again() (
 	. test/ground.sh
-	ground_install manifests/overlays/test
+	ground_install "${INSTALLED:-manifests/overlays/test}"
 )
 
 @test "every command of the page says whether it is run" {

@@ -163,11 +163,11 @@ teardown_file() { drop bats-a bats-b; }
 }
 
 @test "a group reads, others do not" {
-	fake PUT 'object?name=private&version=v1&mode=0400' only-for-the-group
+	fake PUT 'object?name=private&version=v1&mode=0400' c4n4ry-for-the-group
 	objects private | class bats-a private e2e-provider
 	group=4711 pod bats-a grouped private
 	ready bats-a grouped
-	shows bats-a grouped /mnt/0/private only-for-the-group
+	shows bats-a grouped /mnt/0/private c4n4ry-for-the-group
 	[ "$(inside bats-a grouped stat -L -c '%a %g' /mnt/0/private)" = '440 4711' ]
 }
 
@@ -255,7 +255,7 @@ teardown_file() { drop bats-a bats-b; }
 }
 
 @test "a non-root pod reads through a group, with a read-only root and a subPath" {
-	fake PUT 'object?name=private&version=v1&mode=0400' only-for-the-group
+	fake PUT 'object?name=private&version=v1&mode=0400' c4n4ry-for-the-group
 	kubectl apply -f - <<-END
 		apiVersion: v1
 		kind: Pod
@@ -275,8 +275,8 @@ teardown_file() { drop bats-a bats-b; }
 		  volumes: [{name: v, csi: {driver: secrets-store.csi.k8s.io, readOnly: true, volumeAttributes: {secretProviderClass: private}}}]
 	END
 	ready bats-a nonroot
-	shows bats-a nonroot /mnt/0/private only-for-the-group
-	shows bats-a nonroot /etc/private only-for-the-group
+	shows bats-a nonroot /mnt/0/private c4n4ry-for-the-group
+	shows bats-a nonroot /etc/private c4n4ry-for-the-group
 }
 
 @test "the credential of nodePublishSecretRef reaches the provider, and nobody else" {

@@ -10,9 +10,9 @@ setup_file() {
 	fresh bats-vault
 	kubectl -n bats-vault create serviceaccount web
 	kubectl -n bats-vault create serviceaccount stranger
-	vault kv put secret/bats/db username=app password='p@ss "w" <1>' number=12345678901234567890 encoded="$(printf 'a\0b' | base64)"
+	vault kv put secret/bats/db username=app password='c4n4ry-p@ss "w" <1>' number=12345678901234567890 encoded="$(printf 'a\0b' | base64)"
 	vault kv put secret/bats/other x=y
-	vault write kv/bats/old password=from-v1
+	vault write kv/bats/old password=c4n4ry-v1
 	vault policy write bats - <<-'END'
 		path "secret/data/bats/db" { capabilities = ["read"] }
 		path "kv/bats/*" { capabilities = ["read"] }
@@ -78,9 +78,9 @@ vclass() {
 	account=web pod bats-vault kv kv
 	ready bats-vault kv
 	shows bats-vault kv /mnt/0/username app
-	shows bats-vault kv /mnt/0/deep/er/password 'p@ss "w" <1>'
+	shows bats-vault kv /mnt/0/deep/er/password 'c4n4ry-p@ss "w" <1>'
 	shows bats-vault kv /mnt/0/number 12345678901234567890
-	shows bats-vault kv /mnt/0/old from-v1
+	shows bats-vault kv /mnt/0/old c4n4ry-v1
 	[ "$(inside bats-vault kv sh -c 'od -An -tx1 /mnt/0/bytes' | tr -d ' \n')" = 610062 ]
 	[ "$(inside bats-vault kv stat -L -c %a /mnt/0/deep/er/password)" = 400 ]
 }
@@ -349,7 +349,7 @@ reads() { audited "$1" ".request.path == \"secret/data/bats/$2\" and .error == n
 }
 
 @test "a sealed Vault holds pods up, and they start once it is unsealed" {
-	vault write kv/bats/sealed x=read-by-nobody-before
+	vault write kv/bats/sealed x=c4n4ry-unread
 	vclass sealed <<-'END'
 		- {objectName: x, secretPath: kv/bats/sealed, secretKey: x}
 	END
@@ -359,7 +359,7 @@ reads() { audited "$1" ".request.path == \"secret/data/bats/$2\" and .error == n
 	shows bats-vault kv /mnt/0/username newer
 	bin/ground/vault unseal
 	ready bats-vault sealed
-	shows bats-vault sealed /mnt/0/x read-by-nobody-before
+	shows bats-vault sealed /mnt/0/x c4n4ry-unread
 }
 
 @test "the provider is killed, then replaced, and Vault restarted under a running pod, and it loses no file" {

@@ -42,33 +42,41 @@ func checkPolicy(t *testing.T, p network.NetworkPolicy, sets []apps.DaemonSet) {
 			t.Errorf("%s opens all ports", p.Name)
 		}
 	}
-	selector, err := meta.LabelSelectorAsSelector(&p.Spec.PodSelector)
-	if err != nil {
-		t.Fatal(err)
-	}
-	found := map[string]bool{}
+	found := map[string][]string{} // the names of ports by that of the DaemonSet
 	for _, set := range sets {
-		if set.Namespace != p.Namespace || !selector.Matches(labels.Set(set.Spec.Template.Labels)) {
-			continue
-		}
-		found[set.Name] = true
-		var named []string
-		for _, container := range set.Spec.Template.Spec.Containers {
-			for _, port := range container.Ports {
-				named = append(named, port.Name)
-			}
-		}
-		for _, rule := range p.Spec.Ingress {
-			for _, port := range rule.Ports {
-				if port.Port == nil || !slices.Contains(named, port.Port.String()) {
-					t.Errorf("%s lets in port %v, which %s has not: %v", p.Name, port.Port, set.Name, named)
-				}
-			}
+		if set.Namespace == p.Namespace && selects(t, p, set) {
+			found[set.Name] = portsOf(set)
 		}
 	}
 	if len(found) != 1 {
 		t.Errorf("%s is about %v, want one DaemonSet", p.Name, found)
 	}
+	for set, have := range found {
+		for _, port := range strings.Fields(strings.Join(ports(p.Spec.Ingress), " ")) {
+			if !slices.Contains(have, port) {
+				t.Errorf("%s lets in port %s, which %s has not: %v", p.Name, port, set, have)
+			}
+		}
+	}
+}
+
+func selects(t *testing.T, p network.NetworkPolicy, set apps.DaemonSet) bool {
+	t.Helper()
+	selector, err := meta.LabelSelectorAsSelector(&p.Spec.PodSelector)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return selector.Matches(labels.Set(set.Spec.Template.Labels))
+}
+
+func portsOf(set apps.DaemonSet) []string {
+	var all []string
+	for _, container := range set.Spec.Template.Spec.Containers {
+		for _, port := range container.Ports {
+			all = append(all, port.Name)
+		}
+	}
+	return all
 }
 
 func ports[R network.NetworkPolicyIngressRule | network.NetworkPolicyEgressRule](rules []R) []string {
