@@ -32,7 +32,8 @@ type Cluster struct {
 	asked      atomic.Bool // a lookup has been answered
 	driver     csiDriver
 	lookups    *lookups
-	catchUp    time.Duration // over which used classes are read again after a gap in the watch
+	comeBack   time.Duration // over which nodes watch again after a gap
+	catchUp    time.Duration // over which used classes are read again after that
 }
 
 var _ rotation.Cluster = (*Cluster)(nil)
@@ -69,7 +70,9 @@ func New(cfg Config) (*Cluster, error) {
 	if err != nil {
 		return nil, fmt.Errorf("make the API client: %w", err)
 	}
-	return &Cluster{client: c, node: cfg.Node, driverName: cfg.DriverName, lookups: newLookups(), catchUp: time.Minute, driver: newCSIDriver()}, nil
+	return &Cluster{
+		client: c, node: cfg.Node, driverName: cfg.DriverName, lookups: newLookups(), driver: newCSIDriver(), comeBack: comeBack, catchUp: time.Minute,
+	}, nil
 }
 
 // Class returns a class of a namespace, as it is now.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"io"
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
@@ -11,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/client-go/rest"
 
 	"github.com/strongroom/strongroom/pkg/rotation"
@@ -77,7 +79,7 @@ func TestWatchAfterGone(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	c.catchUp = 100 * time.Millisecond
+	c.comeBack, c.catchUp = 100*time.Millisecond, 100*time.Millisecond
 	ctx, cancel := context.WithCancel(t.Context())
 	users, done := &told{}, make(chan error, 1)
 	go func() { done <- c.Watch(ctx, users, slog.New(slog.DiscardHandler)) }()
@@ -105,5 +107,32 @@ func TestWatchAfterGone(t *testing.T) {
 	const get = "/apis/secrets-store.csi.x-k8s.io/v1/namespaces/ns/secretproviderclasses/c?resourceVersion=0"
 	if api.watches < 2 || len(api.gets) == 0 || api.gets[0] != get {
 		t.Errorf("%d watches, asked %q", api.watches, api.gets)
+	}
+}
+
+// TestNodesComeBackOneByOne: an API server that was started again, and has lost its
+// history, is not asked by all nodes in the same second.
+func TestNodesComeBackOneByOne(t *testing.T) {
+	t.Parallel()
+	const nodes = 5000
+	c, err := New(Config{API: &rest.Config{Host: "http://nowhere.test"}, Node: "n", DriverName: "d", UserAgent: "test"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	gone := fmt.Errorf("watch: %w", apierrors.FromObject(&apierrors.NewResourceExpired("too old").ErrStatus))
+	inSecond, most := map[time.Duration]int{}, 0
+	for range nodes {
+		second := c.untilNext(gone, firstRetry).Truncate(time.Second)
+		inSecond[second]++
+		most = max(most, inSecond[second])
+		if second >= comeBack {
+			t.Fatalf("a node comes back after %v", second)
+		}
+	}
+	if most > 2*nodes/int(comeBack.Seconds()) {
+		t.Errorf("%d of %d nodes come back in one second", most, nodes)
+	}
+	if d := c.untilNext(io.ErrUnexpectedEOF, firstRetry); d >= 2*firstRetry {
+		t.Errorf("a node comes back after %v when nothing is lost", d)
 	}
 }

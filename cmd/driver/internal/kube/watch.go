@@ -18,10 +18,12 @@ import (
 	"github.com/strongroom/strongroom/pkg/rotation"
 )
 
-// The pace of watching classes.
+// The pace of watching classes. An API server that was started again has no history:
+// the watches of all nodes end in the same second, and come back over comeBack.
 const (
 	firstRetry = time.Second
 	lastRetry  = time.Minute
+	comeBack   = 30 * time.Second
 )
 
 // Users is who uses classes; [rotation.Volumes] is one.
@@ -45,9 +47,18 @@ func (c *Cluster) Watch(ctx context.Context, users Users, log *slog.Logger) erro
 		if time.Since(start) > lastRetry {
 			wait = firstRetry
 		}
-		pause(ctx, wait+rand.N(wait)) //nolint:gosec // jitter needs no secrecy
+		pause(ctx, c.untilNext(err, wait))
 		wait = min(2*wait, lastRetry)
 	}
+}
+
+// untilNext is for how long nothing is watched after an error. Nobody who mounts waits
+// for that: classes are looked up by themselves.
+func (c *Cluster) untilNext(err error, wait time.Duration) time.Duration {
+	if apierrors.IsResourceExpired(err) || apierrors.IsGone(err) {
+		return rand.N(c.comeBack) //nolint:gosec // jitter needs no secrecy
+	}
+	return wait + rand.N(wait) //nolint:gosec // jitter needs no secrecy
 }
 
 // watchOnce watches from now on until that is no longer possible.
