@@ -26,6 +26,7 @@ func (c calls) recordedRate() float64 {
 
 // figures is what a run found out.
 type figures struct {
+	start                    started
 	one, sixteen             calls
 	gets, creates            float64
 	queueName                string

@@ -47,7 +47,7 @@ func parse() options {
 	flag.IntVar(&o.volumes, "volumes", 300, "volumes of a round")
 	flag.IntVar(&o.rounds, "rounds", 5, "rounds, of which the one with the median rate counts")
 	flag.IntVar(&o.secrets, "secrets", 3000, "Secrets of others, of 4 KiB each")
-	flag.StringVar(&o.only, "only", "", "driver, vault or azure, to measure one of them; or scale, which is measured only then")
+	flag.StringVar(&o.only, "only", "", "start, driver, vault or azure, to measure one of them; or scale, which is measured only then")
 	flag.IntVar(&o.less, "less", 1, "of scale: divide the numbers of other nodes and of their objects by this")
 	flag.Parse()
 	o.flags = flag.Args()
@@ -80,10 +80,17 @@ type step struct {
 	do   func(context.Context, *figures) error
 }
 
-func (b *bench) measure(ctx context.Context) error {
-	var f figures
-	if b.only == "" || b.only == "driver" {
-		if err := f.take(ctx, []step{
+// part is what -only chooses.
+type part struct {
+	name  string
+	steps []step
+	show  func() (string, error)
+}
+
+func (b *bench) parts(f *figures) []part {
+	return []part{
+		{"start", []step{{"starts of the driver", b.startUps}}, func() (string, error) { return f.startTable(b.root) }},
+		{"driver", []step{
 			{"what the API server can do alone", b.limit},
 			{"memory", b.memory},
 			{"one call in flight", b.one},
@@ -93,26 +100,32 @@ func (b *bench) measure(ctx context.Context) error {
 			{"a class with a Secret, one call in flight", b.syncedOne},
 			{"a class with a Secret, 16 calls in flight", b.syncedSixteen},
 			{"memory beside Secrets of others", b.memoryBeside},
-		}); err != nil {
-			return err
-		}
-		fmt.Print(f.table(b.options))
-	}
-	if b.only == "" || b.only == "vault" {
-		if err := f.take(ctx, []step{
+		}, func() (string, error) { return f.table(b.options), nil }},
+		{"vault", []step{
 			{"a real Vault", b.openVault},
 			{"pods of one service account that read one path", b.vaultShared},
 			{"pods with accounts of a database, for three minutes", b.vaultLeases},
-		}); err != nil {
-			return err
-		}
-		fmt.Print(f.vaultTable())
+		}, func() (string, error) { return f.vaultTable(), nil }},
+		{"azure", []step{
+			{"pods of one service account that read ten secrets of an Azure Key Vault of tests", b.azureShared},
+		}, func() (string, error) { return f.azureTable(), nil }},
 	}
-	if b.only == "" || b.only == "azure" {
-		if err := f.take(ctx, []step{{"pods of one service account that read ten secrets of an Azure Key Vault of tests", b.azureShared}}); err != nil {
+}
+
+func (b *bench) measure(ctx context.Context) error {
+	var f figures
+	for _, p := range b.parts(&f) {
+		if b.only != "" && b.only != p.name {
+			continue
+		}
+		if err := f.take(ctx, p.steps); err != nil {
 			return err
 		}
-		fmt.Print(f.azureTable())
+		table, err := p.show()
+		if err != nil {
+			return err
+		}
+		fmt.Print(table)
 	}
 	return nil
 }
