@@ -14,9 +14,12 @@ import (
 	"k8s.io/client-go/rest"
 )
 
-// requests are counts of the API server, by verb: requests for classes, status
-// objects, Secrets, pods and events.
-type requests map[string]float64
+// requests are counts of the API server: of requests for classes, status objects,
+// Secrets, pods and events.
+type requests map[request]float64
+
+// request is a sort of requests.
+type request struct{ verb, resource, code string }
 
 func (b *bench) requests(ctx context.Context) (requests, error) {
 	page, err := b.apiMetrics(ctx)
@@ -55,22 +58,22 @@ func total(page, name string, labels ...string) float64 {
 
 func parseRequests(page string) requests {
 	resource := regexp.MustCompile(`resource="(secretproviderclass\w*|syncedsecrets|secrets|pods|events)"`)
-	verb := regexp.MustCompile(`verb="(\w+)"`)
+	verb, code := regexp.MustCompile(`verb="(\w+)"`), regexp.MustCompile(`code="(\d+)"`)
 	counts := requests{}
 	lines := bufio.NewScanner(strings.NewReader(page))
 	lines.Buffer(nil, 1<<20)
 	for lines.Scan() {
 		line := lines.Text()
-		if !strings.HasPrefix(line, "apiserver_request_total{") || !resource.MatchString(line) {
+		if !strings.HasPrefix(line, "apiserver_request_total{") {
 			continue
 		}
-		m := verb.FindStringSubmatch(line)
+		of, m, status := resource.FindStringSubmatch(line), verb.FindStringSubmatch(line), code.FindStringSubmatch(line)
 		n, err := strconv.ParseFloat(line[strings.LastIndex(line, " ")+1:], 64)
 		// Watches are counted when they end, and this program's are among them.
-		if m == nil || err != nil || m[1] == "WATCH" || m[1] == "DELETECOLLECTION" {
+		if of == nil || m == nil || status == nil || err != nil || m[1] == "WATCH" || m[1] == "DELETECOLLECTION" {
 			continue
 		}
-		counts[m[1]] += n
+		counts[request{m[1], of[1], status[1]}] += n
 	}
 	return counts
 }
@@ -80,12 +83,24 @@ type perCall map[string]float64
 
 func (r requests) since(before requests, calls int) perCall {
 	p := perCall{}
-	for verb, n := range r {
-		if n > before[verb] {
-			p[verb] = (n - before[verb]) / float64(calls)
+	for sort, n := range r {
+		if n > before[sort] {
+			p[sort.verb] += (n - before[sort]) / float64(calls)
 		}
 	}
 	return p
+}
+
+// each says what there was since, for those who wonder why.
+func (r requests) each(before requests) string {
+	var text []string
+	for sort, n := range r {
+		if n > before[sort] {
+			text = append(text, fmt.Sprintf("%.0f %s %s: %s", n-before[sort], sort.verb, sort.resource, sort.code))
+		}
+	}
+	slices.Sort(text)
+	return strings.Join(text, ", ")
 }
 
 func (p perCall) total() float64 {

@@ -29,6 +29,9 @@ const (
 
 	fleetNodes   = 200
 	fleetVolumes = 5 // of each node, each of a class of its own
+	// observed is the half minute over which the nodes come back, and the minute over
+	// which each reads its classes again, with some more.
+	observed = 120 * time.Second
 )
 
 // kindSize is how much objects of a kind take in etcd.
@@ -132,7 +135,7 @@ func (s *scaling) fleet(ctx context.Context) error {
 		return err
 	})
 	if err == nil {
-		err = s.restart(ctx, len(drivers), 75*time.Second) // classes in use are read again over a minute
+		err = s.restart(ctx, len(drivers), observed) // all have come back by then
 	}
 	for _, d := range drivers {
 		if d != nil {

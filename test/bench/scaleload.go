@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"os"
 	"sync/atomic"
 	"time"
 
@@ -26,6 +27,7 @@ type load struct {
 type spent struct {
 	driver, provider time.Duration // of a processor
 	api              perCall       // requests to the API server, all of them
+	each             string        // of these, by what they were for
 	calls            float64       // of the provider, by the driver
 	tokens, reads    int           // that the store was asked for
 	throttled        int           // of the reads, and of requests without a token
@@ -62,6 +64,9 @@ func (s *scaling) load(ctx context.Context, n int) (load, error) {
 		}
 		if l.hold, err = s.spend(ctx, r, func() error { return hold(ctx, r.driver, volumes) }); err != nil {
 			return err
+		}
+		if l.hold.each != "" {
+			fmt.Fprintf(os.Stderr, "bench: %d volumes: API requests in the intervals: %s\n", n, l.hold.each)
 		}
 		if l.rss[0], err = r.driver.RSS(); err != nil {
 			return err
@@ -141,7 +146,7 @@ func (s *scaling) spend(ctx context.Context, r running, do func() error) (u spen
 	}
 	u.calls -= calls
 	after, err := s.requests(ctx)
-	u.api = after.since(api, 1)
+	u.api, u.each = after.since(api, 1), after.each(api)
 	return u, err
 }
 
