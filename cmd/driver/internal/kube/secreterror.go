@@ -26,6 +26,11 @@ const (
 	ownPolicies = "secrets-store-csi-driver-"
 	// refusedHolds is for how long nobody asks again for what is not allowed, at least.
 	refusedHolds = time.Minute
+	// startUp is for how long an API server that was just started may say that somebody
+	// has no right, because it does not know the rules yet.
+	startUp = 30 * time.Second
+	// worksFor is how long it is remembered that the driver had its rights.
+	worksFor = 24 * time.Hour
 )
 
 // request is what was asked of the API server.
@@ -73,7 +78,10 @@ func answered(r request, err error, status metav1.Status) error {
 // cluster's owner installed.
 func (s *Secrets) forbidden(r request, message string) error {
 	switch {
-	case strings.Contains(message, "cannot "+r.verb+" resource"):
+	case isRight(r, message) && s.mayPass(r.object.Namespace):
+		return provider.Errorf(provider.Unavailable,
+			"%s: the API server says that the driver has no right, which it had: will ask again, because a server that was just started says so too", r)
+	case isRight(r, message):
 		return s.notAllowed(r, "the driver has no right to do so"+howTo(r.object.Namespace))
 	case strings.Contains(message, "exceeded quota"):
 		return &rotation.Refusal{Reason: rotation.SyncNotAllowed, Err: fmt.Errorf(
@@ -81,6 +89,21 @@ func (s *Secrets) forbidden(r request, message string) error {
 	}
 	return &rotation.Refusal{Reason: rotation.SyncNotAllowed, Err: fmt.Errorf(
 		"%s: an admission plugin or webhook of the cluster refuses it", r)}
+}
+
+// isRight says whether a denial comes from the rules about rights.
+func isRight(r request, message string) bool {
+	return strings.Contains(message, "cannot "+r.verb+" resource")
+}
+
+// mayPass says whether a right that is denied in a namespace may be there again soon: it
+// was there, and has not been denied for long.
+func (s *Secrets) mayPass(namespace string) bool {
+	since, worked := s.worked.get(namespace, s.now())
+	if worked && since.IsZero() {
+		s.worked.put(namespace, s.now(), s.now().Add(startUp))
+	}
+	return worked
 }
 
 // notAllowed is the refusal for a namespace, whichever Secret it is about; it is

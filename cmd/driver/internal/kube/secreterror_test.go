@@ -4,6 +4,7 @@ import (
 	"errors"
 	"strings"
 	"testing"
+	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -55,6 +56,44 @@ func TestFailed(t *testing.T) {
 		if wait, _ := errors.AsType[*provider.Error](got); errors.Is(tc.err, throttled) && wait.RetryAfter.Seconds() != 7 {
 			t.Errorf("wait %v", wait.RetryAfter)
 		}
+	}
+}
+
+// An API server that was just started denies everything for a moment. Where the driver had
+// its rights, it asks again soon; where it lost them for good, it says so.
+func TestRightsThatWereThere(t *testing.T) {
+	t.Parallel()
+	s, err := NewSecrets(Config{API: &rest.Config{Host: "http://127.0.0.1:1"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	now := time.Now()
+	s.now = func() time.Time { return now }
+	denied := func(namespace string) string {
+		return reasonOf(s.failed(request{"update", "secrets", client.ObjectKey{Namespace: namespace, Name: "s"}},
+			apierrors.NewForbidden(schema.GroupResource{Resource: "secrets"}, "s", errors.New(`User "x" cannot update resource "secrets"`))))
+	}
+	written := &fill{s: s, written: true, copy: rotation.Copy{Pod: provider.Pod{Namespace: "ns"}}}
+	for range 2 {
+		if _, err := written.end(nil); err != nil {
+			t.Fatal(err)
+		}
+		for range 3 {
+			if got := denied("ns"); got != "" {
+				t.Fatalf("refused as %s at once", got)
+			}
+			now = now.Add(9 * time.Second)
+		}
+	}
+	if _, ok := s.refused.get("ns", s.now()); ok {
+		t.Error("nobody asks again for a while")
+	}
+	now = now.Add(5 * time.Second)
+	if got := denied("ns"); got != rotation.SyncNotAllowed {
+		t.Errorf("reason %q after half a minute", got)
+	}
+	if got := denied("other"); got != rotation.SyncNotAllowed {
+		t.Errorf("reason %q where it never worked", got)
 	}
 }
 

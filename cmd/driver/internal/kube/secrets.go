@@ -53,6 +53,9 @@ type Secrets struct {
 	owners  owners
 	refused memory[error] // by namespace: what is not allowed there
 	probed  memory[bool]  // by namespace: whether a policy guards Secrets of others
+	// worked tells, by namespace, that the driver could write, and since when it is said
+	// to have no right to.
+	worked memory[time.Time]
 }
 
 var _ rotation.Secrets = (*Secrets)(nil)
@@ -82,6 +85,7 @@ func NewSecrets(cfg Config) (*Secrets, error) {
 	return &Secrets{
 		client: c, secrets: secrets, node: cfg.Node, hashKey: key, now: time.Now, settle: settle,
 		states: newStates(), owners: newOwners(), refused: newMemory[error](), probed: newMemory[bool](),
+		worked: newMemory[time.Time](),
 	}, nil
 }
 
@@ -116,6 +120,7 @@ func (s *Secrets) sweep(now time.Time) {
 	s.owners.sweep(now)
 	s.refused.sweep(now)
 	s.probed.sweep(now)
+	s.worked.sweep(now)
 }
 
 // fill is one call of Fill.
@@ -206,10 +211,14 @@ func (f *fill) behind() bool {
 
 // end says when to repeat the call.
 func (f *fill) end(err error) (time.Duration, error) {
+	if err != nil && !errors.Is(err, errPodGone) {
+		return 0, err
+	}
+	if f.written {
+		f.s.worked.put(f.copy.Pod.Namespace, time.Time{}, f.s.now().Add(worksFor))
+	}
 	delay := firstRepeat
 	switch {
-	case err != nil && !errors.Is(err, errPodGone):
-		return 0, err
 	case f.st == nil:
 	case f.copy.Repeat && f.changed:
 		f.st.delay = min(2*f.st.delay, lastRepeat)
