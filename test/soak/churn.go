@@ -44,7 +44,7 @@ func (s *soak) churn(ctx context.Context) error {
 func (s *soak) keep(ctx context.Context, slot int) {
 	wait(ctx, s.between(0, 10*time.Second))
 	for n := 1; ctx.Err() == nil; n++ {
-		p := pod(fmt.Sprintf("observer-%d-%d", slot, n), s.nodes[slot%len(s.nodes)].name)
+		p := pod(fmt.Sprintf("observer-%d-%d", slot, n), s.nodes[slot%len(s.nodes)].name, "synced")
 		if err := s.api.Create(ctx, p); err != nil {
 			wait(ctx, look) // the API server may be gone; a pod that came all the same is told by its report
 			continue
@@ -67,8 +67,9 @@ func (s *soak) end(ctx context.Context, p *corev1.Pod) {
 	}
 }
 
-// pod has an observer that watches its first volume.
-func pod(name, node string) *corev1.Pod {
+// pod has an observer that watches its first volume. The second is that of a class that
+// fills a Secret.
+func pod(name, node, second string) *corev1.Pod {
 	field := func(name, path string) corev1.EnvVar {
 		return corev1.EnvVar{Name: name, ValueFrom: &corev1.EnvVarSource{FieldRef: &corev1.ObjectFieldSelector{FieldPath: path}}}
 	}
@@ -87,11 +88,11 @@ func pod(name, node string) *corev1.Pod {
 				Env: []corev1.EnvVar{field("POD_NAMESPACE", "metadata.namespace"), field("POD_NAME", "metadata.name"), field("POD_UID", "metadata.uid")},
 				VolumeMounts: []corev1.VolumeMount{
 					{Name: "observed", MountPath: "/mnt/0", ReadOnly: true},
-					{Name: "synced", MountPath: "/mnt/1", ReadOnly: true},
+					{Name: second, MountPath: "/mnt/1", ReadOnly: true},
 					{Name: "report", MountPath: "/report"},
 				},
 			}},
-			Volumes: []corev1.Volume{volume("observed"), volume("synced"), {
+			Volumes: []corev1.Volume{volume("observed"), volume(second), {
 				Name: "report", VolumeSource: corev1.VolumeSource{HostPath: &corev1.HostPathVolumeSource{Path: reportsOnNode, Type: &folder}},
 			}},
 		},

@@ -28,11 +28,15 @@ type fault struct {
 }
 
 // deck is drawn from until all were drawn once; then it begins anew.
-type deck struct{ all, rest []fault }
+type deck struct {
+	all, rest []fault
+	rounds    int // that have begun
+}
 
 func (d *deck) draw(s *soak) fault {
 	if len(d.rest) == 0 {
 		d.rest = append(d.rest, d.all...)
+		d.rounds++
 		s.mu.Lock()
 		s.rng.Shuffle(len(d.rest), func(i, j int) { d.rest[i], d.rest[j] = d.rest[j], d.rest[i] })
 		s.mu.Unlock()
@@ -40,6 +44,17 @@ func (d *deck) draw(s *soak) fault {
 	f := d.rest[0]
 	d.rest = d.rest[1:]
 	return f
+}
+
+// owed is how many were never drawn.
+func (d *deck) owed() int {
+	switch d.rounds {
+	case 0:
+		return len(d.all)
+	case 1:
+		return len(d.rest)
+	}
+	return 0
 }
 
 // deaths are of programs.
@@ -70,23 +85,64 @@ func (s *soak) lapses() *deck {
 	return d
 }
 
-// harm kills and breaks in turn until ctx ends, and mends what does not mend itself.
+// harm kills and breaks in turn until ctx ends, and mends what does not mend itself. When
+// time runs out, it only kills what was not killed yet.
 func (s *soak) harm(ctx context.Context) {
 	defer s.mend(context.WithoutCancel(ctx))
-	wait(ctx, 15*time.Second) // the first pods come undisturbed
-	for decks := []*deck{s.deaths(), s.lapses()}; ctx.Err() == nil; decks[0], decks[1] = decks[1], decks[0] {
-		f, n := decks[0].draw(s), s.nodes[s.number(len(s.nodes))]
-		if f.first {
-			n = s.nodes[0]
-		}
-		if err := f.do(ctx, n); err != nil {
-			s.log.Say("%s on %s: not done: %v", f.name, n.name, err)
-			decks[0].rest = append(decks[0].rest, f)
+	end := time.Now().Add(s.lasts)
+	wait(ctx, s.scaled(15*time.Second, 15*time.Second, 1)) // the first pods come undisturbed
+	deaths, lapses := s.deaths(), s.lapses()
+	for turn := 0; ctx.Err() == nil; turn++ {
+		left := time.Until(end) - s.absence(1) // which is one of the deaths
+		if turn%2 == 0 || left < time.Duration(deaths.owed()+1)*s.calm(1)+s.lapse(1) {
+			s.strike(ctx, deaths)
 		} else {
-			s.log.Say("%s on %s", f.name, n.name)
+			s.strike(ctx, lapses)
 		}
-		wait(ctx, s.between(time.Second, 6*time.Second))
+		wait(ctx, s.calm(s.chance()))
 	}
+}
+
+// strike does what is drawn, to a node that is drawn.
+func (s *soak) strike(ctx context.Context, d *deck) {
+	f, n := d.draw(s), s.nodes[s.number(len(s.nodes))]
+	if f.first {
+		n = s.nodes[0]
+	}
+	if err := f.do(ctx, n); err != nil {
+		s.log.Say("%s on %s: not done: %v", f.name, n.name, err)
+		d.rest = append(d.rest, f)
+		return
+	}
+	s.log.Say("%s on %s", f.name, n.name)
+}
+
+// absence is how long the API server is stopped, between the shortest for a part of 0
+// and the longest for 1. In a short run it is less.
+func (s *soak) absence(part float64) time.Duration {
+	return s.scaled(15*time.Second, 40*time.Second, part)
+}
+
+// calm is the time between two faults.
+func (s *soak) calm(part float64) time.Duration { return s.scaled(2*time.Second, 8*time.Second, part) }
+
+// lapse is how long the provider misbehaves.
+func (s *soak) lapse(part float64) time.Duration {
+	return s.scaled(3*time.Second, 12*time.Second, part)
+}
+
+// scaled lies between two times, and in a run of less than three minutes below, in
+// proportion: everything dies once in a minute.
+func (s *soak) scaled(least, most time.Duration, part float64) time.Duration {
+	short := min(1, s.lasts.Minutes()/3)
+	return time.Duration(short * (float64(least) + part*float64(most-least)))
+}
+
+// chance is between 0 and 1.
+func (s *soak) chance() float64 {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.rng.Float64()
 }
 
 func (s *soak) number(n int) int {
@@ -117,7 +173,7 @@ func (s *soak) stopAPI(ctx context.Context, n node) error {
 	if err := n.signal(apiServer, syscall.SIGSTOP); err != nil {
 		return err
 	}
-	wait(ctx, s.between(15*time.Second, 40*time.Second))
+	wait(ctx, s.absence(s.chance()))
 	return n.signal(apiServer, syscall.SIGCONT)
 }
 
@@ -127,7 +183,7 @@ func (s *soak) misbehave(how string) func(context.Context, node) error {
 		if err := s.tell(ctx, n, http.MethodPut, how); err != nil {
 			return err
 		}
-		wait(ctx, s.between(3*time.Second, 12*time.Second))
+		wait(ctx, s.lapse(s.chance()))
 		return s.good(context.WithoutCancel(ctx), n)
 	}
 }

@@ -21,6 +21,7 @@ type options struct {
 	faults bool
 	seed   uint64
 	run    string
+	absent time.Duration
 }
 
 func main() {
@@ -29,6 +30,7 @@ func main() {
 	flag.IntVar(&o.pods, "pods", 20, "pods at a time")
 	flag.BoolVar(&o.faults, "faults", false, "kill and break things meanwhile; growth is not judged then")
 	flag.Uint64Var(&o.seed, "seed", 0, "of the random choices; 0 is another one each time")
+	flag.DurationVar(&o.absent, "outage", 0, "no pods come and go: the API server is gone for so long, stopped and then killed")
 	flag.StringVar(&o.run, "run", string(folder.Cluster()), "run folder of the cluster")
 	flag.Parse()
 	if o.seed == 0 {
@@ -56,6 +58,9 @@ func run(ctx context.Context, o options) error {
 	before, err := s.measure(ctx)
 	if err != nil {
 		return fmt.Errorf("before any pod: %w", err)
+	}
+	if o.absent > 0 {
+		return errors.Join(s.outages(ctx), s.verdict(), s.log.Do("nothing is left of the pods", func() error { return s.leave(ctx, before) }))
 	}
 	grown := s.churn(ctx)
 	fresh := s.log.Do("all files are fresh again", func() error { return s.settle(ctx) })
