@@ -17,6 +17,7 @@ type calls struct {
 	recorded                                 []float64 // status objects a second, by round
 	requestsPerPublish, requestsPerRepublish perCall
 	askedPerRepublish                        float64
+	cpuPerPublish, cpuPerRepublish           processors
 }
 
 func (c calls) recordedRate() float64 {
@@ -68,8 +69,10 @@ func (f figures) rows() []row {
 	add("API server alone, gets of the class, 16 in flight", rate, f.gets, 0, 0)
 	add("API server alone, creates of a status object, 16 in flight", rate, f.creates, 0, 0)
 	add("API requests per publish: "+f.sixteen.requestsPerPublish.String(), count, f.sixteen.requestsPerPublish.total(), 0, 0)
+	add("processor time per publish, 16 in flight: "+f.sixteen.cpuPerPublish.String(), ms, millis(f.sixteen.cpuPerPublish.total()), 0, 0)
 	timed("republish, 16 in flight", f.sixteen.republish, [3]float64{5000, 0, 0}, [3]float64{10, 0, 0})
 	timed("republish, 1 in flight", f.one.republish, none, none)
+	add("processor time per republish, 16 in flight: "+f.sixteen.cpuPerRepublish.String(), ms, millis(f.sixteen.cpuPerRepublish.total()), 0, 0)
 	add("API requests per republish (aim 0)", count, f.sixteen.requestsPerRepublish.total(), 0, 2)
 	add("provider calls per republish (aim 0)", count, f.sixteen.askedPerRepublish, 0, 1)
 	add("republish past the interval, 16 in flight, rate", rate, f.refresh.republish.rate(), 5000, 10)

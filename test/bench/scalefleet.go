@@ -244,7 +244,7 @@ func (r *restart) read(page string) {
 
 // killAPIServer ends the API server as a crash does, and starts it as it was.
 func (s *scaling) killAPIServer(ctx context.Context) (int, error) {
-	pid, err := apiServer()
+	pid, err := processOf("kube-apiserver")
 	if err != nil {
 		return 0, err
 	}
@@ -265,20 +265,6 @@ func (s *scaling) killAPIServer(ctx context.Context) (int, error) {
 	}
 	go func() { _ = cmd.Wait() }() // so that its end can be seen
 	return cmd.Process.Pid, nil
-}
-
-// apiServer finds the process; the namespace has no other.
-func apiServer() (int, error) {
-	names, err := filepath.Glob("/proc/[0-9]*/comm")
-	if err != nil {
-		return 0, err
-	}
-	for _, name := range names {
-		if text, err := os.ReadFile(name); err == nil && strings.TrimSpace(string(text)) == "kube-apiserver" {
-			return strconv.Atoi(filepath.Base(filepath.Dir(name)))
-		}
-	}
-	return 0, errors.New("no process is called kube-apiserver")
 }
 
 func (s *scaling) untilAPIServes(ctx context.Context) error {

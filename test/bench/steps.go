@@ -98,6 +98,10 @@ func (b *bench) publishCounted(ctx context.Context, d *stand.Driver, inFlight in
 	if err != nil {
 		return sample{}, err
 	}
+	used, err := b.processors(d)
+	if err != nil {
+		return sample{}, err
+	}
 	s, err := b.publish(ctx, d, inFlight)
 	if err != nil {
 		return s, err
@@ -106,6 +110,11 @@ func (b *bench) publishCounted(ctx context.Context, d *stand.Driver, inFlight in
 	if err != nil {
 		return s, err
 	}
+	later, err := b.processors(d)
+	if err != nil {
+		return s, err
+	}
+	c.cpuPerPublish = later.since(used, b.volumes)
 	c.recorded = append(c.recorded, float64(b.volumes)/took.Seconds())
 	after, err := b.requests(ctx)
 	c.requestsPerPublish = after.since(before, b.volumes)
@@ -121,10 +130,19 @@ func (b *bench) republishCounted(ctx context.Context, d *stand.Driver, inFlight 
 	if err != nil {
 		return sample{}, err
 	}
+	used, err := b.processors(d)
+	if err != nil {
+		return sample{}, err
+	}
 	s, err := b.republish(ctx, d, inFlight)
 	if err != nil {
 		return s, err
 	}
+	later, err := b.processors(d)
+	if err != nil {
+		return s, err
+	}
+	c.cpuPerRepublish = later.since(used, len(s.took))
 	again, err := b.provider.Calls(ctx)
 	if err != nil {
 		return s, err
