@@ -110,10 +110,11 @@ e2e: $(TOOLS)/.built ## the bats suite on a real node, a real Vault and an Azure
 	@test/step 'bats on a real node' test/e2e.sh
 
 .PHONY: ground
-ground: ## build Kubernetes and Vault into the cache, a quarter of an hour the first time
+ground: ## build Kubernetes, Vault and the upstream driver into the cache, a quarter of an hour the first time
 	cd test && CGO_ENABLED=0 go build -o ../bin/ground/ ./cluster ./vault
 	bin/ground/cluster build
 	bin/ground/vault build
+	test/upstream/build >/dev/null
 
 .PHONY: demo
 demo: ## show a pod that reads its secret from a real Vault; KEEP=1 leaves it running
