@@ -634,6 +634,27 @@ root_of() {
 	[ "$(kubectl -n kube-system get daemonset csi-secrets-store-provider-azure -o jsonpath='{.spec.template.spec.hostNetwork}')" = true ]
 }
 
+@test "a forged target path in a record leads nowhere" {
+	objects foo | class bats-open plain e2e-provider
+	node=$NODE pod bats-open victim plain
+	node=$NODE pod bats-open thief plain
+	for pod in victim thief; do ready bats-open $pod; done
+	for pod in victim thief; do eventually 30 kubectl -n bats-open get spcps $pod-bats-open-plain; done
+	kubectl -n bats-open get spcps victim-bats-open-plain -o json | jq .status.targetPath >"$BATS_TEST_TMPDIR/path"
+	kubectl -n bats-open patch spcps thief-bats-open-plain --type merge -p "{\"status\": {\"targetPath\": $(cat "$BATS_TEST_TMPDIR/path")}}"
+	gone=$(uid bats-open thief)
+	before=$(restarts csi-secrets-store)
+	keep_logs
+	kill_on_node /secrets-store-csi
+	again() { [ "$(restarts csi-secrets-store)" -gt "$before" ] && driver_ready; }
+	eventually 90 again
+	kubectl -n bats-open delete pod thief --timeout=60s
+	eventually 30 nothing_on_node "$gone"
+	shows bats-open victim /mnt/0/foo secret
+	kubectl -n bats-open get spcps victim-bats-open-plain -o json | jq .status.targetPath | diff "$BATS_TEST_TMPDIR/path" -
+	kubectl -n bats-open delete pod victim --timeout=60s
+}
+
 @test "a stolen token is worth nothing once its pod is gone" {
 	answers 200 '' GET /apis/secrets-store.csi.x-k8s.io/v1/secretproviderclasses
 	keep_logs
