@@ -14,8 +14,14 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 )
 
-// every is the time between two samples.
-const every = 5 * time.Second
+const (
+	// every is the longest time between the begins of two samples, samples are so many that
+	// a short run takes.
+	every   = 5 * time.Second
+	samples = 40
+	// early is the end of the time in which memory still rises, since the first pods came.
+	early = 5 * time.Minute
+)
 
 // program is one whose metrics are read, in all its pods.
 type program struct{ name, label, value, port string }
@@ -34,14 +40,15 @@ type kind struct {
 	name, metric string
 	unit         float64
 	growth       float64 // at most, while pods come and go
+	rise         float64 // that at most in a run that is over early
 	rest         float64 // at most, of what came when pods did and stays
 }
 
 func kinds() []kind {
 	return []kind{
-		{"goroutines", "go_goroutines", 1, 20, 20},
-		{"descriptors", "process_open_fds", 1, 15, 15},
-		{"resident MB", "process_resident_memory_bytes", 1e6, 10, 25},
+		{"goroutines", "go_goroutines", 1, 20, 20, 20},
+		{"descriptors", "process_open_fds", 1, 15, 15, 15},
+		{"resident MB", "process_resident_memory_bytes", 1e6, 10, 20, 25},
 	}
 }
 
@@ -148,12 +155,13 @@ func (s *soak) sample(ctx context.Context) error {
 	begin := time.Now()
 	var all []series
 	for ctx.Err() == nil {
+		at := time.Now()
 		if f, err := s.measure(ctx); err == nil {
-			all = add(all, time.Since(begin), f)
+			all = add(all, at.Sub(begin), f)
 		} else if ctx.Err() == nil {
 			s.log.Say("no sample: %v", err) // too few are no result
 		}
-		wait(ctx, every)
+		wait(ctx, time.Until(at.Add(min(every, s.lasts/samples))))
 	}
 	text, err := judge(all, s.pods)
 	fmt.Print(text)

@@ -60,6 +60,18 @@ func (s series) slope() float64 {
 	return 0
 }
 
+// bound is how much a series may grow, with so many pods at a time.
+func (s series) bound(pods int) float64 {
+	switch k := kindOf(s.what); {
+	case k.name == mounts:
+		return float64(pods)
+	case s.at[len(s.at)-1] < early:
+		return k.rise
+	default:
+		return k.growth
+	}
+}
+
 // fewest samples can be judged.
 const fewest = 12
 
@@ -75,10 +87,7 @@ func judge(all []series, pods int) (string, error) {
 			errs = append(errs, fmt.Errorf("%s: %d samples are too few", s.what, len(s.values)))
 			continue
 		}
-		bound := kindOf(s.what).growth
-		if bound == 0 {
-			bound = float64(pods)
-		}
+		bound := s.bound(pods)
 		m := s.thirds()
 		fmt.Fprintf(&t, "| %s | %.4g | %.4g | %.4g | %+.1f | %g |\n", s.what, m[0], m[1], m[2], s.slope(), bound)
 		if m[2]-m[0] > bound {

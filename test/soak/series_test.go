@@ -43,6 +43,25 @@ func TestJudge(t *testing.T) {
 	}
 }
 
+// In a short run memory still rises; goroutines do not, unless they leak.
+func TestJudgeEarly(t *testing.T) {
+	t.Parallel()
+	for what, c := range map[string]struct{ perMinute, tooMuch float64 }{
+		"resident MB of the driver, node-1": {30, 40},
+		"goroutines of the driver, node-1":  {10, 40},
+	} {
+		for slope, grew := range map[float64]bool{c.perMinute: false, c.tooMuch: true} {
+			var all []series
+			for at := time.Duration(0); at <= time.Minute; at += 1500 * time.Millisecond {
+				all = add(all, at, figures{what: 20 + slope*at.Minutes()})
+			}
+			if _, err := judge(all, 20); (err != nil) != grew {
+				t.Errorf("%s, %v a minute: %v", what, slope, err)
+			}
+		}
+	}
+}
+
 func TestTooLittleIsNoResult(t *testing.T) {
 	t.Parallel()
 	if _, err := judge(nil, 20); err == nil {
