@@ -133,8 +133,8 @@ unharmed() {
 
 # files: those of the volumes that do not change, as the pods see them.
 files() {
-	local name rest
-	while read -r name rest; do
+	local name
+	while read -r name _; do
 		inside $NS "$name" sh -c 'stat -c "%n %i %s %Y %a" /still/..data/* && readlink /still/..data' </dev/null || return
 	done <"$BATS_FILE_TMPDIR/pods"
 }
@@ -150,8 +150,8 @@ rotates() {
 
 # value WANT COUNT: what the pods and the Secrets of their classes, so many, hold.
 value() {
-	local name rest got
-	while read -r name rest; do shows $NS "$name" /mnt/0/kept "$1" </dev/null || return; done < <(pods)
+	local name got
+	while read -r name _; do shows $NS "$name" /mnt/0/kept "$1" </dev/null || return; done < <(pods)
 	got=$(kubectl -n $NS get secrets -l $MANAGED=true -o json | jq -c '[.items[].data.key | @base64d]')
 	[ "$got" = "$(jq -nc --arg want "$1" --argjson n "$2" '[range($n) | $want]')" ] || { echo "the Secrets hold $got"; return 1; }
 }
