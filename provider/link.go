@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io/fs"
 	"log/slog"
+	"strings"
 	"sync"
 	"time"
 
@@ -177,20 +178,20 @@ func (l *link) connect(ctx context.Context) (*session, error) {
 // not hide a living provider in another. The error is [fs.ErrNotExist] if there is
 // no socket at all.
 func (l *link) dial(ctx context.Context) (*session, error) {
-	var errs []error
+	var errs []string
 	for _, dir := range l.client.cfg.Dirs {
 		s, err := open(ctx, l.name, socketPath(dir, l.name), l.client.cfg.MaxResponse)
 		if err == nil {
 			return s, nil
 		}
 		if !errors.Is(err, fs.ErrNotExist) {
-			errs = append(errs, err)
+			errs = append(errs, err.Error())
 		}
 	}
 	if len(errs) == 0 {
 		return nil, fs.ErrNotExist
 	}
-	return nil, errors.Join(errs...)
+	return nil, errors.New(strings.Join(errs, "; ")) // in one line, for an event
 }
 
 // greet asks the provider for what it announces, and does not wait for the answer.

@@ -89,9 +89,15 @@ func unwrapRaw(ctx context.Context, req any, _ *grpc.UnaryServerInfo, next grpc.
 // serve starts an odd provider on the lane's node; stop ends it and keeps its socket.
 func (l *lane) serve(t *testing.T, o *odd) (stop func()) {
 	t.Helper()
+	return l.serveServer(t, o)
+}
+
+// serveServer does so with any provider.
+func (l *lane) serveServer(t *testing.T, p v1alpha1.CSIDriverProviderServer) (stop func()) {
+	t.Helper()
 	socket := l.listen(t)
 	s := grpc.NewServer(grpc.Creds(insecure.NewCredentials()), grpc.ForceServerCodec(codec{}), grpc.UnaryInterceptor(unwrapRaw))
-	v1alpha1.RegisterCSIDriverProviderServer(s, o)
+	v1alpha1.RegisterCSIDriverProviderServer(s, p)
 	go func() { _ = s.Serve(socket) }()
 	t.Cleanup(s.Stop)
 	return s.Stop
