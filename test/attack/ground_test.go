@@ -17,6 +17,8 @@ import (
 	"time"
 
 	v1 "github.com/strongroom/strongroom/api/v1"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/strongroom/strongroom/test/internal/stand"
@@ -83,7 +85,11 @@ var the = sync.OnceValues(func() (*ground, error) { //nolint:gochecknoglobals //
 	if err != nil {
 		return nil, err
 	}
-	if err := cluster.Namespace(ctx, namespace); err != nil {
+	if err := cluster.Restrict(ctx, root); err != nil {
+		return nil, err
+	}
+	space := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: namespace, Labels: map[string]string{"secrets-store.csi.x-k8s.io/sync": "enabled"}}}
+	if err := cluster.API.Create(ctx, space); err != nil {
 		return nil, err
 	}
 	for name, provider := range map[string]string{className: stand.ScriptedName, oddName: oddName} {
@@ -100,6 +106,7 @@ type way struct {
 	name   string
 	before []string
 	flags  []string
+	gate   *stand.Gate // to the API server; nil for a way that is always open
 }
 
 // bothWays runs a test in both, side by side, each on a node of its own.
@@ -110,8 +117,8 @@ func bothWays(t *testing.T, test func(t *testing.T, l *lane), flags ...string) {
 		t.Fatal(err)
 	}
 	for _, w := range []way{
-		{"with the mount API", nil, flags},
-		{"without the mount API", stand.WithoutMountAPI(syscall.EPERM), flags},
+		{name: "with the mount API", flags: flags},
+		{name: "without the mount API", before: stand.WithoutMountAPI(syscall.EPERM), flags: flags},
 	} {
 		t.Run(w.name, func(t *testing.T) {
 			t.Parallel()
@@ -126,6 +133,7 @@ type lane struct {
 
 	node     stand.Node
 	config   stand.DriverConfig
+	gate     *stand.Gate
 	provider *stand.Provider
 	driver   *stand.Driver
 	content  content // of the provider
@@ -138,7 +146,12 @@ func newLane(t *testing.T, g *ground, w way) *lane {
 	if err != nil {
 		t.Fatal(err)
 	}
-	l := &lane{ground: g, node: node, config: stand.DriverConfig{Binary: g.binary, Node: node, Before: w.before, Flags: w.flags}}
+	if w.gate != nil {
+		if err = node.Behind(w.gate); err != nil {
+			t.Fatal(err)
+		}
+	}
+	l := &lane{ground: g, node: node, gate: w.gate, config: stand.DriverConfig{Binary: g.binary, Node: node, Before: w.before, Flags: w.flags}}
 	if l.provider, err = stand.StartProvider(t.Context(), filepath.Join(root, "bin/linux/fakeprovider"), node); err != nil {
 		t.Fatal(err)
 	}

@@ -52,7 +52,7 @@ type Driver struct {
 func StartDriver(ctx context.Context, cfg DriverConfig) (*Driver, error) {
 	n := cfg.Node
 	args := append([]string{}, cfg.Before...)
-	args = append(args, cfg.Binary, "--endpoint=unix://"+n.Socket(), "--nodeid=n1", "--kubeconfig="+n.kubeconfig(),
+	args = append(args, cfg.Binary, "--endpoint=unix://"+n.Socket(), "--nodeid="+NodeID, "--kubeconfig="+n.kubeconfig(),
 		"--provider-volume="+n.providers(), "--additional-provider-volume-paths=", "--kubelet-pods-dir="+n.pods(), "--health-addr=", "--metrics-addr="+cfg.MetricsAddr)
 	p, err := n.start(append(args, cfg.Flags...), n.Dir+"/driver.log")
 	if err != nil {

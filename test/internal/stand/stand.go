@@ -17,6 +17,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/client-go/rest"
+	"k8s.io/client-go/tools/clientcmd/api"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/envtest"
 	"sigs.k8s.io/yaml"
@@ -30,6 +31,7 @@ type Cluster struct {
 	Config *rest.Config
 
 	env    *envtest.Environment
+	user   *api.AuthInfo // of drivers; nil for the administrator
 	parent *parent
 }
 
@@ -157,7 +159,11 @@ func (c *Cluster) NewNode(name string) (Node, error) {
 	if err := unix.Mount("", n.pods(), "", unix.MS_SHARED, ""); err != nil {
 		return n, fmt.Errorf("share the pods folder: %w", err)
 	}
-	return n, os.WriteFile(n.kubeconfig(), c.env.KubeConfig, 0o600)
+	kubeconfig, err := c.login()
+	if err != nil {
+		return n, err
+	}
+	return n, os.WriteFile(n.kubeconfig(), kubeconfig, 0o600)
 }
 
 // Remove removes the node's folder.

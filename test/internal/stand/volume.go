@@ -67,7 +67,7 @@ func (v Volume) Prepare() error {
 		return fmt.Errorf("make the volume's directory: %w", err)
 	}
 	data, err := json.Marshal(map[string]string{
-		"attachmentID": "", "driverName": DriverName, "nodeName": "n1", "specVolID": volumeName,
+		"attachmentID": "", "driverName": DriverName, "nodeName": NodeID, "specVolID": volumeName,
 		"volumeHandle": v.ID(), "volumeLifecycleMode": "Ephemeral",
 	})
 	if err != nil {
