@@ -185,24 +185,24 @@ func read(root *os.Root) ([]provider.File, error) {
 func write(root *os.Root, g rotation.Generation) (name string, err error) {
 	var random [5]byte
 	_, _ = rand.Read(random[:]) // never fails
-	name = time.Now().UTC().Format(stampForm) + hex.EncodeToString(random[:])
+	fresh := time.Now().UTC().Format(stampForm) + hex.EncodeToString(random[:])
 	defer func() {
 		if err != nil {
-			err = errors.Join(fmt.Errorf("write %d files: %w", len(g.Files), err), root.RemoveAll(name))
+			err = errors.Join(fmt.Errorf("write %d files: %w", len(g.Files), err), root.RemoveAll(fresh))
 		}
 	}()
-	if err := root.Mkdir(name, dirMode); err != nil {
+	if err := root.Mkdir(fresh, dirMode); err != nil {
 		return "", err
 	}
-	if err := root.Chmod(name, dirMode); err != nil { // whatever the umask
+	if err := root.Chmod(fresh, dirMode); err != nil { // whatever the umask
 		return "", err
 	}
 	for _, f := range g.Files {
-		if err := writeFile(root, name, f, g.GID); err != nil {
+		if err := writeFile(root, fresh, f, g.GID); err != nil {
 			return "", err
 		}
 	}
-	return name, remember(root, name, g.Memory)
+	return fresh, remember(root, fresh, g.Memory)
 }
 
 func writeFile(root *os.Root, dir string, f provider.File, gid int) (err error) {
