@@ -129,6 +129,9 @@ func (s *schedule) put(now time.Time, target string, p plan) {
 	if p.fetched.After(now) { // the clock was set back between two processes
 		p.fetched = now
 	}
+	if !p.fetched.IsZero() { // with the monotonic clock of now, should the other be set from here on
+		p.fetched = now.Add(-now.Sub(p.fetched))
+	}
 	e := s.entries[target]
 	if e == nil {
 		e = &entry{target: target, index: -1}
