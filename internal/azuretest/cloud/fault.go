@@ -2,6 +2,7 @@ package cloud
 
 import (
 	"encoding/json"
+	"io"
 	"math"
 	"net/http"
 	"slices"
@@ -40,6 +41,11 @@ type Fault struct {
 	Message    string `json:"message,omitempty"`
 	RetryAfter string `json:"retryAfter,omitempty"`
 	Body       string `json:"body,omitempty"`
+	// Location is a header, too. Cut ends the connection before the end of Body, and Drip
+	// sends it a byte a second.
+	Location string `json:"location,omitempty"`
+	Cut      bool   `json:"cut,omitempty"`
+	Drip     bool   `json:"drip,omitempty"`
 
 	seen int
 }
@@ -119,6 +125,9 @@ func (c *Cloud) fails(w http.ResponseWriter, r *http.Request, t target) bool {
 	if f.RetryAfter != "" {
 		w.Header().Set("Retry-After", f.RetryAfter)
 	}
+	if f.Location != "" {
+		w.Header().Set("Location", f.Location)
+	}
 	if f.Status == http.StatusUnauthorized && t.where == "vault" {
 		c.challengeHeader(w, t.vault)
 	}
@@ -132,7 +141,12 @@ func (c *Cloud) error(w http.ResponseWriter, t target, f *Fault) {
 		status = http.StatusOK
 	}
 	switch {
+	case f.Drip:
+		drip(w, f.Body)
 	case f.Body != "":
+		if f.Cut {
+			w.Header().Set("Content-Length", strconv.Itoa(len(f.Body)+1))
+		}
 		writeRaw(w, status, f.Body)
 	case t.where == "vault":
 		write(w, status, keyVaultError(f.Code, f.Inner, f.Message))
@@ -149,6 +163,18 @@ func writeRaw(w http.ResponseWriter, status int, body string) {
 	w.Header().Set("Content-Type", mime)
 	w.WriteHeader(status)
 	_, _ = w.Write([]byte(body)) // the client has gone
+}
+
+// drip goes on until the client has gone.
+func drip(w http.ResponseWriter, body string) {
+	w.Header().Set("Content-Type", "application/json; charset=utf-8")
+	out := http.NewResponseController(w)
+	for i := range len(body) {
+		if _, err := io.WriteString(w, body[i:i+1]); err != nil || out.Flush() != nil {
+			return
+		}
+		time.Sleep(time.Second)
+	}
 }
 
 // window is a stretch of time in which requests are counted.
