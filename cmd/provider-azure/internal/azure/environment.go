@@ -117,7 +117,7 @@ func (cs *clouds) custom(file string) (environment, error) {
 		return environment{}, fmt.Errorf("activeDirectoryEndpoint in %s is not an https address", file)
 	}
 	suffix := strings.Trim(d.Suffix, ".")
-	if suffix == "" || strings.ContainsAny(suffix, "/@?#%\\ ") {
+	if u, err := url.Parse("https://x." + suffix + "/"); suffix == "" || err != nil || u.Host != "x."+suffix || strings.ContainsAny(suffix, "@%\\ ") {
 		return environment{}, fmt.Errorf("keyVaultDNSSuffix in %s is not a host name", file)
 	}
 	return environment{
