@@ -204,7 +204,7 @@ func refused(resp *http.Response, body []byte) error {
 		r.message = strings.ToValidUTF8(r.message[:maxMessage], "") + "..."
 	}
 	if seconds, err := strconv.Atoi(resp.Header.Get("Retry-After")); err == nil && seconds > 0 {
-		r.retryAfter = time.Duration(seconds) * time.Second
+		r.retryAfter = time.Duration(min(seconds, 3600)) * time.Second
 	}
 	return r
 }
