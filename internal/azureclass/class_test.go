@@ -175,3 +175,32 @@ func FuzzObjects(f *testing.F) {
 		}
 	})
 }
+
+// FuzzParse has any two parameters in a class that is right otherwise.
+func FuzzParse(f *testing.F) {
+	for _, seed := range [][4]string{
+		{"keyvaultName", "shop-1", "cloudName", "AzureChinaCloud"},
+		{"keyvaultName", "evil.example/", "tenantID", "x"},
+		{"usePodIdentity", "True", "useVMManagedIdentity", " true "},
+		{"useVMManagedIdentity", "yes", "userAssignedIdentityID", "a"},
+		{"clientID", "c", "staleIfError", "1h"},
+		{"staleIfError", "-1s", "tenantId", "y"},
+		{"cloudEnvFileName", "../../etc/passwd", "cloudName", "AzureStackCloud"},
+		{"useAzureTokenProxy", "true", "clientID", "\x00"},
+	} {
+		f.Add(seed[0], seed[1], seed[2], seed[3])
+	}
+	f.Fuzz(func(t *testing.T, key, value, other, another string) {
+		c, err := Parse(params(map[string]string{key: value, other: another}))
+		if err != nil {
+			return
+		}
+		if c.StaleIfError < 0 || c.Mode == "" {
+			t.Errorf("%+v", c)
+		}
+		_ = c.CheckLogin()
+		if c.CheckVault() == nil && (c.Vault == "" || strings.ContainsFunc(c.Vault, func(r rune) bool { return strings.ContainsRune("/.:@?#%\\ ", r) || r < ' ' || r > '~' })) {
+			t.Errorf("a vault named %q could be another host", c.Vault)
+		}
+	})
+}

@@ -2,6 +2,7 @@ package vaultclass
 
 import (
 	"encoding/json"
+	"net/url"
 	"strings"
 	"testing"
 )
@@ -35,4 +36,46 @@ func FuzzParseObjects(f *testing.F) {
 			seen[o.Name] = true
 		}
 	})
+}
+
+// FuzzParse has any two parameters in a class that is right otherwise.
+func FuzzParse(f *testing.F) {
+	for _, seed := range [][4]string{
+		{"vaultAddress", "https://vault.example:8200/x", "vaultSkipTLSVerify", "true"},
+		{"vaultAuthMountPath", "a/../b", "vaultAuthMethod", "jwt"},
+		{"vaultKubernetesMountPath", "kubernetes", "staleIfError", "1h30m"},
+		{"staleIfError", "-1s", "roleName", "-"},
+		{"vaultCACertPath", "/etc/ca", "vaultTLSServerName", "x"},
+		{"vaultAddress", "unix:///var/run/agent.sock", "vaultNamespace", "team/a"},
+		{"vaultAddress", "http://[::1", "audience", "\x00"},
+		{"staleIfError", "9999999999h", "vaultAddres", "x"},
+	} {
+		f.Add(seed[0], seed[1], seed[2], seed[3])
+	}
+	f.Fuzz(func(t *testing.T, key, value, other, another string) {
+		c, err := Parse(params(map[string]string{key: value, other: another}))
+		if err != nil {
+			if err.Error() == "" || c != nil {
+				t.Errorf("error %q, class %v", err, c)
+			}
+			return
+		}
+		if c.StaleIfError < 0 || len(c.Objects) == 0 || c.AuthMethod == "" {
+			t.Errorf("%+v", c)
+		}
+		if c.AuthMount != "" { // else the provider's own
+			checkLogin(t, c.AuthMount)
+		}
+	})
+}
+
+func checkLogin(t *testing.T, mount string) {
+	t.Helper()
+	path, err := LoginPath(mount)
+	if err != nil {
+		t.Errorf("mount %q was accepted, and is no path: %v", mount, err)
+	}
+	if u, err := url.Parse(path); err != nil || !strings.HasPrefix(path, "/v1/auth/") || strings.Contains(u.Path+"/", "/../") || u.RawQuery != "" || u.Host != "" {
+		t.Errorf("a login goes to %q", path)
+	}
 }
