@@ -15,6 +15,9 @@ import (
 type Calls[K comparable, V any] struct {
 	// Keep is how long a value is handed to later callers, from the begin of its call.
 	Keep time.Duration
+	// Waits says that a Func waits for its turn, and then calls Begin: whoever asks before
+	// that joins it.
+	Waits bool
 	// Log gets the stack of a call that panics.
 	Log *slog.Logger
 
@@ -27,8 +30,18 @@ type Calls[K comparable, V any] struct {
 // not kept. The context does not end with that of one caller, but when all have left.
 type Func[V any] func(ctx context.Context) (value V, share bool, err error)
 
+type beginKey struct{}
+
+// Begin says that the request of a Func, to which ctx was given, is made now.
+func Begin(ctx context.Context) {
+	if begin, ok := ctx.Value(beginKey{}).(func()); ok {
+		begin()
+	}
+}
+
 type call[V any] struct {
-	began   time.Time
+	began   time.Time // guarded by Calls.mu
+	waits   bool      // the request is still to be made; guarded by Calls.mu
 	done    chan struct{}
 	cancel  context.CancelFunc
 	waiting int  // guarded by Calls.mu
@@ -65,7 +78,7 @@ func (c *Calls[K, V]) join(ctx context.Context, key K, notBefore time.Time, f Fu
 	if found != nil && isDone(found) && found.alone {
 		return nil, true
 	}
-	if found == nil || found.began.Before(notBefore) {
+	if found == nil || !found.waits && found.began.Before(notBefore) {
 		found, mine = c.begin(ctx, key, f), true
 	}
 	found.waiting++
@@ -84,7 +97,12 @@ func isDone[V any](found *call[V]) bool {
 // begin needs c.mu.
 func (c *Calls[K, V]) begin(ctx context.Context, key K, f Func[V]) *call[V] {
 	ctx, cancel := context.WithCancel(context.WithoutCancel(ctx))
-	fresh := &call[V]{began: time.Now(), done: make(chan struct{}), cancel: cancel}
+	fresh := &call[V]{began: time.Now(), waits: c.Waits, done: make(chan struct{}), cancel: cancel}
+	ctx = context.WithValue(ctx, beginKey{}, func() {
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		fresh.began, fresh.waits = time.Now(), false
+	})
 	if c.calls == nil {
 		c.calls = map[K]*call[V]{}
 	}
@@ -116,6 +134,7 @@ func (c *Calls[K, V]) end(key K, ended *call[V], publish func()) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	publish()
+	ended.waits = false
 	close(ended.done)
 	rest := c.Keep - time.Since(ended.began)
 	if ended.err != nil || rest <= 0 {

@@ -2,6 +2,7 @@ package azure
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -47,6 +48,21 @@ func (g *ground) limit(t *testing.T, quota cloud.Quota) {
 	}
 }
 
+// strangers are classes of so many objects, none of which two of them have.
+func (g *ground) strangers(t *testing.T, n, objects int) []string {
+	t.Helper()
+	classes := make([]string, n)
+	for i := range classes {
+		names := make([]string, objects)
+		for j := range names {
+			names[j] = fmt.Sprintf("s-%d-%d", i, j)
+			g.put(t, names[j], "v1")
+		}
+		classes[i] = objectsOf(names...)
+	}
+	return classes
+}
+
 // patiently mounts as driver and kubelet do.
 func (g *ground) patiently(t *testing.T, req *provider.Request) (tries int) {
 	t.Helper()
@@ -75,8 +91,12 @@ func TestSmallQuota(t *testing.T) {
 		quota                cloud.Quota
 		most                 float64 // of the reads, for each that is needed
 		slower               float64 // than the quota allows
+		inFlight             int     // mounts, as the driver bounds them; 0 for any number
 	}{
-		"20 in a second, one node":      {nodes: 1, pods: 250, classes: 25, quota: cloud.Quota{Requests: 20, Seconds: 1}, most: 1.5, slower: 2.5},
+		"20 in a second, one node": {nodes: 1, pods: 250, classes: 25, quota: cloud.Quota{Requests: 20, Seconds: 1}, most: 1.5, slower: 2.5},
+		"20 in a second, one node, 16 mounts in flight": {
+			nodes: 1, pods: 250, classes: 25, quota: cloud.Quota{Requests: 20, Seconds: 1}, most: 6, slower: 8, inFlight: 16,
+		},
 		"200 in ten seconds, one node":  {nodes: 1, pods: 250, classes: 25, quota: cloud.Quota{Requests: 200, Seconds: 10}, most: 1.5, slower: 4},
 		"100 in a second, twenty nodes": {nodes: 20, pods: 30, classes: 10, quota: cloud.Quota{Requests: 100, Seconds: 1}, most: 2, slower: 3},
 	} {
@@ -84,18 +104,11 @@ func TestSmallQuota(t *testing.T) {
 			t.Parallel()
 			synctest.Test(t, func(t *testing.T) {
 				g := newBubble(t)
-				classes := make([]string, tt.classes)
-				for i := range classes {
-					names := make([]string, objects)
-					for j := range names {
-						names[j] = fmt.Sprintf("s-%d-%d", i, j)
-						g.put(t, names[j], "v1")
-					}
-					classes[i] = objectsOf(names...)
-				}
+				classes := g.strangers(t, tt.classes, objects)
 				g.limit(t, tt.quota)
 				g.AddFault(cloud.Fault{Where: "vault", Millis: 50})
 				needed, tries := tt.nodes*tt.classes*objects, 0
+				turns := make(chan struct{}, cmp.Or(tt.inFlight, tt.nodes*tt.pods))
 				begin := time.Now()
 				var group sync.WaitGroup
 				var mu sync.Mutex
@@ -107,6 +120,8 @@ func TestSmallQuota(t *testing.T) {
 					for i := range tt.pods {
 						group.Go(func() {
 							time.Sleep(rand.N(100 * time.Millisecond))
+							turns <- struct{}{}
+							defer func() { <-turns }()
 							tried := node.patiently(t, g.asPrincipal(ask(podOf(fmt.Sprintf("%d-%d", n, i)), classes[i%tt.classes])))
 							mu.Lock()
 							defer mu.Unlock()

@@ -276,6 +276,7 @@ func (p *Provider) read(ctx context.Context, m *mount, key readKey) (*bundle, er
 func (p *Provider) ask(ctx context.Context, m *mount, key readKey, ahead <-chan struct{}) (b *bundle, err error) {
 	defer m.vault.meet(ctx, key.kind)()
 	err = m.vault.pace.do(ctx, ahead, func(ctx context.Context) (err error) {
+		coalesce.Begin(ctx)
 		ctx, began := m.session.credential.begin(ctx)
 		b, err = m.vault.get(ctx, key)
 		if isUnauthorized(err) && m.session.credential.renew(began) {

@@ -74,7 +74,7 @@ func (p *Provider) enter(c *caller) (*session, error) {
 		cred.calls.Log = p.log
 		s = &session{
 			identity: c.identity, credential: cred, vaults: map[string]*vault{}, volumes: map[provider.VolumeID]struct{}{},
-			reads: coalesce.Calls[readKey, *bundle]{Keep: coalesce.Window, Log: p.log},
+			reads: coalesce.Calls[readKey, *bundle]{Keep: coalesce.Window, Waits: true, Log: p.log},
 			last:  recall.NewShelf[readKey, *bundle](p.memory),
 		}
 		p.sessions[c.identity] = s
