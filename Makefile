@@ -114,7 +114,7 @@ ground: ## build Kubernetes, Vault and the upstream driver into the cache, a qua
 	cd test && CGO_ENABLED=0 go build -o ../bin/ground/ ./cluster ./vault
 	bin/ground/cluster build
 	bin/ground/vault build
-	test/upstream/build >/dev/null
+	@test/upstream/build >/dev/null || [ $$? = 3 ] # without its module, takeover.bats is skipped and says so
 
 .PHONY: demo
 demo: ## show a pod that reads its secret from a real Vault; KEEP=1 leaves it running
