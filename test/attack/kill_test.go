@@ -29,8 +29,9 @@ const (
 	// tries are made to reach a point: a few calls are not made in every run.
 	tries = 3
 	// mostMissed is the part of the points on the volume that may not be reached: how often
-	// it is looked at depends on the clock, and the machine.
+	// it is looked at depends on the clock, and the machine. A few more than that may not.
 	mostMissed = 5
+	fewMissed  = 3
 )
 
 // window is the time between the start of a call and its answer, within which the
@@ -151,7 +152,7 @@ func (w window) attack(t *testing.T, l *lane) {
 		count.add(reached, times == rehearsals && onVolume(p))
 	}
 	note("%s: %d points, killed at %d", w.name, len(seen), count.reached)
-	if count.reached == 0 || count.missed*mostMissed > count.certain {
+	if count.reached == 0 || count.missed > fewMissed+count.certain/mostMissed {
 		t.Errorf("%d points were reached, and %d of %d on the volume were not, in %d tries each", count.reached, count.missed, count.certain, tries)
 	}
 }
