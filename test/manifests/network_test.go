@@ -52,7 +52,7 @@ func checkPolicy(t *testing.T, p network.NetworkPolicy, sets []apps.DaemonSet) {
 		t.Errorf("%s is about %v, want one DaemonSet", p.Name, found)
 	}
 	for set, have := range found {
-		for _, port := range strings.Fields(strings.Join(ports(p.Spec.Ingress), " ")) {
+		for port := range strings.FieldsSeq(strings.Join(ports(p.Spec.Ingress), " ")) {
 			if !slices.Contains(have, port) {
 				t.Errorf("%s lets in port %s, which %s has not: %v", p.Name, port, set, have)
 			}
