@@ -20,7 +20,8 @@ func TestGenerations(t *testing.T) {
 	for _, file := range resp.Files {
 		files[file.Path] = file.Contents
 	}
-	if c, err := witness.Check(files); err != nil || c.Pod != "shop/web-0" || c.UID != "u-1" || len(files) != 2 {
+	c, err := witness.Check(files)
+	if err != nil || c.Pod != "shop/web-0" || c.UID != "u-1" || len(files) != 2 {
 		t.Errorf("%+v, %v", c, err)
 	}
 	req.Parameters["generations"] = "soon"

@@ -117,13 +117,19 @@ func (cs *clouds) custom(file string) (environment, error) {
 		return environment{}, fmt.Errorf("activeDirectoryEndpoint in %s is not an https address", file)
 	}
 	suffix := strings.Trim(d.Suffix, ".")
-	if u, err := url.Parse("https://x." + suffix + "/"); suffix == "" || err != nil || u.Host != "x."+suffix || strings.ContainsAny(suffix, "@%\\ ") {
+	if !isHost(suffix) {
 		return environment{}, fmt.Errorf("keyVaultDNSSuffix in %s is not a host name", file)
 	}
 	return environment{
 		name: "AzureStackCloud", suffix: suffix, resource: strings.TrimSuffix(d.Resource, "/"), authority: d.Authority,
 		custom: true, definition: sha256.Sum256(text),
 	}, nil
+}
+
+// isHost says whether names below a suffix are hosts of an address.
+func isHost(suffix string) bool {
+	u, err := url.Parse("https://x." + suffix + "/")
+	return err == nil && suffix != "" && u.Host == "x."+suffix && !strings.ContainsAny(suffix, "@%\\ ")
 }
 
 const (
