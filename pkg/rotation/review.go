@@ -22,7 +22,7 @@ const (
 	// noticeEvery and noticeBurst bound the events of one node.
 	noticeEvery = time.Second
 	noticeBurst = 10
-	// tellAgain is how long after it was told in vain, as when the API server is gone.
+	// tellAgain is how long after it was told in vain, which doubles up to remindEvery.
 	tellAgain = time.Minute
 	// remindEvery is when a cause that lasts is told again: events live for an hour.
 	remindEvery = time.Hour
@@ -67,17 +67,19 @@ type sufferers struct {
 
 // report is what users know of a cause.
 type report struct {
-	at    time.Time
-	alone bool // of one volume, by its pod
+	at   time.Time
+	who  *known        // it was told of this volume alone, by its pod; nil for many
+	lost bool          // nobody heard, as when the API server is gone
+	wait time.Duration // before it is told again then
 
-	left  *known // the one that is left, and how often it had failed when that was seen first
+	left  *known // the only one, and how often it had failed when that was seen first
 	tries int
 }
 
 // news is what users are to be told.
 type news struct {
 	Notice
-	lost func() // called with r.mu if they could not be; nil if that does not matter
+	lost func() // called with r.mu if nobody heard; nil if that does not matter
 }
 
 // complaints is what is wrong with all volumes.
@@ -207,18 +209,17 @@ func (r *Volumes) failureOf(k *known, since time.Time) failure {
 // tellCauses tells what is new, or lasts, or is over. It needs r.mu.
 func (r *Volumes) tellCauses(wrong map[cause]*sufferers, now time.Time) {
 	for c, s := range wrong {
-		old := r.causes[c]
-		if s.lasts && (old == nil || !s.once && now.Sub(old.at) >= remindEvery) || old.isAlone(s) {
+		if r.causes[c].isDue(s, now) {
 			r.tellCause(c, s, now)
 		}
 	}
-	for c := range r.causes {
+	for c, p := range r.causes {
 		if wrong[c] != nil {
 			continue
 		}
 		delete(r.causes, c)
-		if r.classes[c.class] == nil || sameKind(wrong, c) {
-			continue // nobody is left, or it is only called otherwise now
+		if p.lost || r.classes[c.class] == nil || sameKind(wrong, c) {
+			continue // nobody knew, nobody is left, or it is only called otherwise now
 		}
 		n := Notice{Class: c.class, ClassUID: r.uidOf(c.class), Good: true, Reason: reasonRefresh, Text: "volumes of " + c.class.String() + " are refreshed again"}
 		if c.about != "" {
@@ -229,22 +230,34 @@ func (r *Volumes) tellCauses(wrong map[cause]*sufferers, now time.Time) {
 }
 
 func (r *Volumes) tellCause(c cause, s *sufferers, now time.Time) {
-	p := &report{at: now, alone: s.count == 1}
+	p := &report{at: now, wait: tellAgain}
+	if s.count == 1 {
+		p.who = s.example
+	}
+	if old := r.causes[c]; old != nil && old.lost {
+		p.wait = min(2*old.wait, remindEvery)
+	}
 	r.causes[c] = p
-	r.tell(news{s.notice(c, r.cfg.Node), func() {
-		if r.causes[c] == p {
-			delete(r.causes, c)
-		}
-	}})
+	r.tell(news{s.notice(c, r.cfg.Node), func() { p.lost = true }})
 }
 
-// isAlone says whether of many that a cause was told about one is left, which has failed
+// isDue says whether a cause is to be told, or told again.
+func (p *report) isDue(s *sufferers, now time.Time) bool {
+	switch {
+	case p == nil:
+		return s.lasts
+	case p.lost:
+		return s.lasts && now.Sub(p.at) >= p.wait
+	case s.lasts && !s.once && now.Sub(p.at) >= remindEvery:
+		return true
+	}
+	return p.isAlone(s)
+}
+
+// isAlone says whether one is left of those that a cause was told of, which has failed
 // again since: it is not just the last to recover, and its own pod is to hear of it.
 func (p *report) isAlone(s *sufferers) bool {
-	if p == nil || p.alone {
-		return false
-	}
-	if s.count != 1 {
+	if s.count != 1 || p.who == s.example {
 		p.left = nil
 		return false
 	}
@@ -307,14 +320,19 @@ func (k *known) pod() provider.Pod {
 // renews, as it does with a lease, is no news. It needs r.mu.
 func (r *Volumes) tellExpiry(k *known, now time.Time) {
 	m := &k.memory
-	if m.Expires.IsZero() || !m.Due.IsZero() || m.Told.Equal(m.Expires) || m.Expires.Sub(now) > expiryNotice {
+	if m.Expires.IsZero() || !m.Due.IsZero() || m.Expires.Sub(now) > expiryNotice || m.Told.Equal(m.Expires) && !k.isUntold(now) {
 		return
 	}
-	m.Told = m.Expires
+	m.Told, k.untold = m.Expires, time.Time{}
 	r.tell(news{Notice{
 		Pod: m.Pod, Class: k.class, Reason: reasonExpiry,
 		Text: fmt.Sprintf("what %s mounts ends at %s: renew it at its store", k.class, m.Expires.UTC().Format(time.RFC3339)),
-	}, func() { m.Told = time.Time{} }})
+	}, func() { k.untold = now }})
+}
+
+// isUntold says whether nobody heard when the content ends, and it is time to tell again.
+func (k *known) isUntold(now time.Time) bool {
+	return !k.untold.IsZero() && now.Sub(k.untold) >= remindEvery
 }
 
 // becomeUnready notes a condition at the volume before it is recorded, so that it is
@@ -338,11 +356,15 @@ func (r *Volumes) becomeUnready(ctx context.Context, target string, c Condition)
 	r.records.put(target, m.snapshot(target))
 }
 
-// tell has users told, unless too many wait for that: those tell enough.
+// tell has users told, unless too many wait for that: those tell enough for now. It needs
+// r.mu if the news can be lost.
 func (r *Volumes) tell(n news) {
 	select {
 	case r.notices <- n:
 	default:
+		if n.lost != nil {
+			n.lost()
+		}
 	}
 }
 
@@ -357,7 +379,7 @@ func (r *Volumes) tellUsers(ctx context.Context) {
 			if err := r.cfg.Cluster.Tell(ctx, n.Notice); err != nil {
 				r.cfg.Log.LogAttrs(ctx, slog.LevelWarn, "make an event", slog.String("reason", n.Reason), slog.String("namespace", n.Class.Namespace),
 					slog.String("class", n.Class.Name), slog.String("text", n.Text), slog.String("err", err.Error()))
-				time.AfterFunc(tellAgain, func() { r.untell(n) })
+				r.unheard(n)
 			}
 		case <-ctx.Done():
 			return
@@ -365,8 +387,8 @@ func (r *Volumes) tellUsers(ctx context.Context) {
 	}
 }
 
-// untell lets the next review tell what nobody heard, if that is still so.
-func (r *Volumes) untell(n news) {
+// unheard lets a later review tell again what nobody heard, if that is still so.
+func (r *Volumes) unheard(n news) {
 	if n.lost == nil {
 		return
 	}

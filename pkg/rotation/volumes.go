@@ -80,11 +80,12 @@ type known struct {
 	volume   Volume // with its freshest tokens; without an ID until kubelet announced it
 	class    ClassName
 	memory   memory
-	remember bool    // there is a memory
-	outdated bool    // the class has changed since
-	failure  failure // of the last refresh; none if it succeeded
-	unfilled failure // of its Secrets
-	looked   bool    // for subPaths
+	remember bool      // there is a memory
+	outdated bool      // the class has changed since
+	failure  failure   // of the last refresh; none if it succeeded
+	unfilled failure   // of its Secrets
+	looked   bool      // for subPaths
+	untold   time.Time // when nobody heard that the content ends; zero if somebody did
 }
 
 // failure is why something could not be done; none if it has no reason.
