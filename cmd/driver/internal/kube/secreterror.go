@@ -83,6 +83,8 @@ func (s *Secrets) forbidden(r request, message string) error {
 			"%s: the API server says that the driver has no right, which it had: will ask again, because a server that was just started says so too", r)
 	case isRight(r, message):
 		return s.notAllowed(r, "the driver has no right to do so"+howTo(r.object.Namespace))
+	case strings.Contains(message, "not yet ready to handle request"): // an admission plugin
+		return provider.Errorf(provider.Unavailable, "%s: the API server has just been started and is not ready: will ask again", r)
 	case strings.Contains(message, "exceeded quota"):
 		return &rotation.Refusal{Reason: rotation.SyncNotAllowed, Err: fmt.Errorf(
 			"%s: a ResourceQuota of namespace %s is used up: raise it, or delete what is not needed", r, r.object.Namespace)}

@@ -35,6 +35,7 @@ func TestFailed(t *testing.T) {
 		says   string
 	}{
 		{forbidden(`User "x" cannot create resource "secrets"`), rotation.SyncNotAllowed, "create secrets in namespace ns: the driver has no right to do so: install"},
+		{forbidden("not yet ready to handle request"), "", "has just been started and is not ready"},
 		{forbidden("exceeded quota: q,"), rotation.SyncNotAllowed, "ResourceQuota of namespace ns is used up"},
 		{forbidden("the team's webhook"), rotation.SyncNotAllowed, "an admission plugin or webhook of the cluster refuses it"},
 		{forbidden("ValidatingAdmissionPolicy 'team' with binding 'b' denied request:"), rotation.SyncNotAllowed, "create secrets in namespace ns: policy team denies it"},
