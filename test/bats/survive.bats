@@ -33,5 +33,5 @@ soak() {
 
 @test "driver, nodes and providers are ready again" {
 	kubectl wait --for=condition=Ready nodes --all --timeout=60s
-	for set in csi-secrets-store e2e-provider; do kubectl -n kube-system rollout status daemonset $set --timeout=120s; done
+	for set in csi-secrets-store e2e-provider vault-csi-provider csi-secrets-store-provider-azure; do kubectl -n kube-system rollout status daemonset $set --timeout=120s; done
 }

@@ -7,18 +7,20 @@ load helpers
 NS=bats-takeover
 MANAGED=secrets-store.csi.k8s.io/managed
 NODE_NAME=internal.secrets-store.csi.k8s.io/node-name
+VALUE=c4n4ry-takeover # begins every value
 
 setup_file() {
 	[ -n "$STRONGROOM_RUN" ] && [ "$KUBECONFIG" = "$STRONGROOM_RUN/kubeconfig" ] || skip 'needs the nodes of the test ground'
 	[[ ${ADMISSION:-} != *OwnerReferencesPermissionEnforcement* ]] || skip 'Secrets of upstream cannot be taken over there'
 	local programs node
 	programs=$("$BATS_TEST_DIRNAME/../upstream/build") || { [ $? = 3 ] && skip 'NOT SHOWN: the module of the upstream driver cannot be had here'; }
+	touch "$BATS_FILE_TMPDIR/began"
 	for node in "$STRONGROOM_RUN"/node-*/lib; do
 		mkdir -p "$node/strongroom-upstream"
 		cp "$programs/registrar" "$programs/secrets-store-csi-driver" "$node/strongroom-upstream/"
 	done
 	fresh $NS
-	fake PUT 'object?name=kept&version=v1' one
+	fake PUT 'object?name=kept&version=v1' $VALUE-one
 	upstream
 	{
 		objects a b c && echo 'generations: 5s'
@@ -34,12 +36,15 @@ setup_file() {
 	pods >"$BATS_FILE_TMPDIR/pods"
 }
 
+# Each step is tried also when one before it failed, so that the next suites have our driver.
 teardown_file() {
-	[ -e "$BATS_FILE_TMPDIR/pods" ] || return 0
-	is_ours || ours
-	drop $NS
-	fake DELETE 'object?name=kept'
+	[ -e "$BATS_FILE_TMPDIR/began" ] || return 0
+	local code=0
+	is_ours || ours || code=1
+	drop $NS || code=1
+	fake DELETE 'object?name=kept' || code=1
 	rm -rf "$STRONGROOM_RUN"/node-*/lib/strongroom-upstream
+	return $code
 }
 
 # spec CLASS: of a pod that observes a volume whose content changes, and one whose does
@@ -74,7 +79,8 @@ deployment() {
 # observed NAME CLASS: such a pod that belongs to nothing.
 observed() { printf '{apiVersion: v1, kind: Pod, metadata: {name: %s, namespace: %s}, spec: %s}' "$1" $NS "$(spec "$2")"; }
 
-is_ours() { kubectl -n kube-system get daemonset csi-secrets-store -o jsonpath='{.spec.selector.matchLabels.app}' | grep -qx secrets-store-csi-driver; }
+# is_ours: the driver is, and is not about to go.
+is_ours() { kubectl -n kube-system get daemonset csi-secrets-store -o jsonpath='{.metadata.deletionTimestamp}{.spec.selector.matchLabels.app}' | grep -qx secrets-store-csi-driver; }
 
 remove() { kubectl -n kube-system delete daemonset csi-secrets-store --ignore-not-found --cascade=foreground --timeout=90s; }
 
@@ -191,7 +197,7 @@ swapped() {
 
 @test "pods run with the upstream driver, which filled their Secrets and wrote their statuses" {
 	unharmed
-	eventually 60 value one 3
+	eventually 60 value $VALUE-one 3
 	# It was no other driver: its mounts have no options, its objects know neither SyncedSecrets nor conditions.
 	grep -q ' /var/lib/kubelet/pods/[^ ]*/volumes/kubernetes.io~csi/still/mount tmpfs rw,relatime' "/proc/$(cat "$STRONGROOM_RUN/node-1/pid")/mounts"
 	eventually 30 owned kept ReplicaSet
@@ -209,9 +215,9 @@ swapped() {
 }
 
 @test "the pods' volumes rotate, and their Secrets with them" {
-	fake PUT 'object?name=kept&version=v2' two
+	fake PUT 'object?name=kept&version=v2' $VALUE-two
 	eventually 60 rotates
-	eventually 60 value two 3
+	eventually 60 value $VALUE-two 3
 	unharmed
 }
 
@@ -235,18 +241,18 @@ swapped() {
 
 @test "upstream comes back under running pods: no restart, no file lost or changed, and it goes on" {
 	swapped upstream
-	fake PUT 'object?name=kept&version=v3' three
+	fake PUT 'object?name=kept&version=v3' $VALUE-three
 	eventually 60 rotates
-	eventually 90 value three 2
+	eventually 90 value $VALUE-three 2
 	unharmed
 	leaves bare-2 alone-2
 }
 
 @test "ours comes again, goes on, and leaves nothing" {
 	swapped ours
-	fake PUT 'object?name=kept&version=v4' four
+	fake PUT 'object?name=kept&version=v4' $VALUE-four
 	eventually 60 rotates
-	eventually 60 value four 1
+	eventually 60 value $VALUE-four 1
 	unharmed
 	kubectl delete namespace $NS --timeout=120s
 	while read -r _ uid node; do eventually 30 no_mounts "$uid" "$node"; done <"$BATS_FILE_TMPDIR/pods"
