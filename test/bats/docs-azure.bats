@@ -13,7 +13,7 @@ OVERLAY=manifests/overlays/mine # the page makes it
 setup_file() {
 	kubectl delete namespace shop --ignore-not-found --timeout=120s
 	azure_reset shop web
-	azure_put db-password correct-horse
+	azure_put db-password c4n4ry-correct-horse
 	azure_make certificates web '{"name": "web.example.test", "intermediates": 1}'
 	azure_make keys signing '{"key": "rsa-2048"}'
 	kubectl -n kube-system patch daemonset $NAME --type json \
@@ -49,13 +49,13 @@ teardown_file() {
 		return 1
 	}
 	grep -qx -e '-----BEGIN PUBLIC KEY-----' "$BATS_FILE_TMPDIR/out"
-	[ "$(grep -c correct-horse "$BATS_FILE_TMPDIR/out")" = 2 ]
+	[ "$(grep -c c4n4ry-correct-horse "$BATS_FILE_TMPDIR/out")" = 2 ]
 }
 
 @test "afterwards the pods of the page have their files, by the mode that their class gives" {
-	shows shop web /mnt/secrets/db/password correct-horse
+	shows shop web /mnt/secrets/db/password c4n4ry-correct-horse
 	[ "$(inside shop web stat -L -c %a /mnt/secrets/db/password)" = 400 ]
-	shows shop by-principal /mnt/secrets/db-password correct-horse
+	shows shop by-principal /mnt/secrets/db-password c4n4ry-correct-horse
 	[ "$(inside shop tls head -n 1 /mnt/secrets/tls/web.pem)" = '-----BEGIN PRIVATE KEY-----' ]
 	inside shop tls cat /mnt/secrets/tls/web.pfx | openssl pkcs12 -passin pass: -nodes -nocerts | openssl pkey -pubout >"$BATS_TEST_TMPDIR/key"
 	[ "$(inside shop tls cat /mnt/secrets/tls/web.crt | openssl x509 -noout -pubkey)" = "$(cat "$BATS_TEST_TMPDIR/key")" ]
@@ -65,7 +65,7 @@ teardown_file() {
 	[ -n "${AZURE_METADATA:-}" ] || skip 'the nodes of this cluster have no metadata endpoint of the tests'
 	pod shop by-node by-node
 	ready shop by-node
-	shows shop by-node /mnt/0/db-password correct-horse
+	shows shop by-node /mnt/0/db-password c4n4ry-correct-horse
 	[ "$(tokens "$AZURE_ASSIGNED")" = 1 ]
 }
 

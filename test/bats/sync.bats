@@ -22,7 +22,7 @@ setup_file() {
 	fake PUT 'object?name=deep/er&version=v1' "$VALUE-deeper"
 	fake_on "$NODE_1" PUT 'object?name=split&version=a1' "$VALUE-a1"
 	fake_on "$NODE_2" PUT 'object?name=split&version=b1' "$VALUE-b1"
-	fake PUT 'object?name=large&version=v1' "$(head -c 1100000 /dev/zero | tr '\0' x)"
+	fake PUT 'object?name=large&version=v1' "$VALUE$(head -c $((1100000 - ${#VALUE})) /dev/zero | tr '\0' x)"
 	bundle >"$BATS_FILE_TMPDIR/bundle"
 	fake PUT 'object?name=bundle&version=v1' "$(cat "$BATS_FILE_TMPDIR/bundle")"
 	secrets | kubectl apply -f - >/dev/null

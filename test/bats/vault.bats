@@ -11,7 +11,7 @@ setup_file() {
 	kubectl -n bats-vault create serviceaccount web
 	kubectl -n bats-vault create serviceaccount stranger
 	vault kv put secret/bats/db username=app password='c4n4ry-p@ss "w" <1>' number=12345678901234567890 encoded="$(printf 'a\0b' | base64)"
-	vault kv put secret/bats/other x=y
+	vault kv put secret/bats/other x=c4n4ry-other
 	vault write kv/bats/old password=c4n4ry-v1
 	vault policy write bats - <<-'END'
 		path "secret/data/bats/db" { capabilities = ["read"] }
@@ -95,7 +95,7 @@ vclass() {
 }
 
 @test "an old version of a secret can be asked for" {
-	vault kv put secret/bats/db username=newer password=x number=1 encoded=
+	vault kv put secret/bats/db username=newer password=c4n4ry-newer number=1 encoded=
 	vclass versions <<-'END'
 		- {objectName: first, secretPath: "secret/data/bats/db?version=1", secretKey: username}
 		- {objectName: second, secretPath: "secret/data/bats/db?version=2", secretKey: username}
@@ -238,7 +238,7 @@ method() {
 
 @test "many pods of a service account log in once, and read once in an interval" {
 	kubectl -n bats-vault create serviceaccount many
-	vault kv put secret/bats/many a=1 b=2
+	vault kv put secret/bats/many a=c4n4ry-a b=c4n4ry-b
 	vault policy write many - <<<'path "secret/data/bats/many" { capabilities = ["read"] }'
 	account=many vault_role bats-vault many
 	also=$(every 10s) vault_class bats-vault many 'roleName: many' <<-'END'
@@ -273,7 +273,7 @@ logins() { audited "$1" ".request.path == \"auth/kubernetes/login\" and .auth.me
 reads() { audited "$1" ".request.path == \"secret/data/bats/$2\" and .error == null"; }
 
 @test "a whole answer keeps its bytes while its data does" {
-	vault kv put secret/bats/whole x=1
+	vault kv put secret/bats/whole x=c4n4ry-1
 	vault policy write whole - <<<'path "secret/data/bats/whole" { capabilities = ["read"] }'
 	vault_role bats-vault whole
 	also=$(every 5s) vault_class bats-vault stable 'roleName: whole' <<-'END'
@@ -286,14 +286,14 @@ reads() { audited "$1" ".request.path == \"secret/data/bats/$2\" and .error == n
 	seen() { [ "$(reads "$mark" whole)" -ge 3 ]; }
 	eventually 60 seen
 	shows bats-vault stable /mnt/0/all.json "$first"
-	vault kv put secret/bats/whole x=2
-	changed() { inside bats-vault stable cat /mnt/0/all.json | jq -e '.data.data.x == "2"'; }
+	vault kv put secret/bats/whole x=c4n4ry-2
+	changed() { inside bats-vault stable cat /mnt/0/all.json | jq -e '.data.data.x == "c4n4ry-2"'; }
 	eventually 30 changed
 }
 
 @test "a token that Vault has taken back costs one login, and no refresh, also behind an Agent" {
 	kubectl -n bats-vault create serviceaccount robbed
-	vault kv put secret/bats/robbed x=1
+	vault kv put secret/bats/robbed x=c4n4ry-1
 	vault policy write robbed - <<<'path "secret/data/bats/robbed" { capabilities = ["read"] }'
 	account=robbed vault_role bats-vault robbed
 	for class in robbed robbed-agent; do
@@ -305,9 +305,9 @@ reads() { audited "$1" ".request.path == \"secret/data/bats/$2\" and .error == n
 	ready bats-vault robbed
 	mark=$(audit_mark)
 	vault lease revoke -prefix -sync auth/kubernetes/login
-	vault kv put secret/bats/robbed x=2
-	eventually 30 shows bats-vault robbed /mnt/0/x 2
-	eventually 30 shows bats-vault robbed /mnt/1/x 2
+	vault kv put secret/bats/robbed x=c4n4ry-2
+	eventually 30 shows bats-vault robbed /mnt/0/x c4n4ry-2
+	eventually 30 shows bats-vault robbed /mnt/1/x c4n4ry-2
 	[ "$(logins "$mark" robbed)" = 2 ]
 	[ "$(kubectl -n bats-vault get events --field-selector involvedObject.name=robbed,type=Warning -o name)" = '' ]
 }
