@@ -195,7 +195,7 @@ func TestManyFiles(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		l.becomes(t, "of version "+version, func(context.Context) error { return v.Shows(many) })
+		l.becomesIn(t, 2*time.Minute, "of version "+version, func(context.Context) error { return v.Shows(many) })
 		t.Logf("10,000 files of version %s: %v", version, time.Since(begin))
 	}
 	l.unpublish(t, v)

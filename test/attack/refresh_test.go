@@ -240,7 +240,13 @@ func (l *lane) isHonest(t *testing.T, v stand.Volume) {
 // becomes waits until a check holds.
 func (l *lane) becomes(t *testing.T, what string, check func(ctx context.Context) error) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), soon)
+	l.becomesIn(t, soon, what, check)
+}
+
+// becomesIn waits no longer than most.
+func (l *lane) becomesIn(t *testing.T, most time.Duration, what string, check func(ctx context.Context) error) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), most)
 	defer cancel()
 	if err := l.until(ctx, check); err != nil {
 		t.Fatalf("it is not %s: %v; the driver's log ends with\n%s", what, err, l.driver.Log())
