@@ -21,9 +21,14 @@ import (
 // with its jitter, and two seconds for a busy machine.
 const fresh = interval + interval/10 + 2*time.Second
 
-// churn lets pods come and go, and meanwhile measures or breaks things.
+// churn lets pods come and go, and meanwhile measures or breaks things. It lasts twice as
+// long at most, if so much time is needed to break all.
 func (s *soak) churn(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, s.lasts)
+	most := s.lasts
+	if s.faults {
+		most *= 2
+	}
+	ctx, cancel := context.WithTimeout(ctx, most)
 	defer cancel()
 	var all sync.WaitGroup
 	for slot := range s.pods {
@@ -31,7 +36,10 @@ func (s *soak) churn(ctx context.Context) error {
 	}
 	var grown error
 	if s.faults {
-		all.Go(func() { s.harm(ctx) })
+		all.Go(func() {
+			defer cancel() // pods come no more
+			s.harm(ctx)
+		})
 	} else {
 		all.Go(func() { grown = s.sample(ctx) })
 	}

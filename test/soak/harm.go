@@ -85,20 +85,30 @@ func (s *soak) lapses() *deck {
 	return d
 }
 
-// harm kills and breaks in turn until ctx ends, and mends what does not mend itself. When
-// time runs out, it only kills what was not killed yet.
+// harm kills and breaks, and mends what does not mend itself.
 func (s *soak) harm(ctx context.Context) {
 	defer s.mend(context.WithoutCancel(ctx))
+	s.inTurn(ctx, s.deaths(), s.lapses())
+}
+
+// inTurn draws from one deck and the other. When time runs out, it only draws deaths that
+// were not drawn yet; what is owed then, because API calls took long, is done until ctx ends.
+func (s *soak) inTurn(ctx context.Context, deaths, lapses *deck) {
 	end := time.Now().Add(s.lasts)
-	wait(ctx, s.scaled(15*time.Second, 15*time.Second, 1)) // the first pods come undisturbed
-	deaths, lapses := s.deaths(), s.lapses()
-	for turn := 0; ctx.Err() == nil; turn++ {
+	inTime, cancel := context.WithDeadline(ctx, end)
+	defer cancel()
+	wait(inTime, s.scaled(15*time.Second, 15*time.Second, 1)) // the first pods come undisturbed
+	for turn := 0; inTime.Err() == nil; turn++ {
 		left := time.Until(end) - s.absence(1) // which is one of the deaths
 		if turn%2 == 0 || left < time.Duration(deaths.owed()+1)*s.calm(1)+s.lapse(1) {
-			s.strike(ctx, deaths)
+			s.strike(inTime, deaths)
 		} else {
-			s.strike(ctx, lapses)
+			s.strike(inTime, lapses)
 		}
+		wait(inTime, s.calm(s.chance()))
+	}
+	for deaths.owed() > 0 && ctx.Err() == nil {
+		s.strike(ctx, deaths)
 		wait(ctx, s.calm(s.chance()))
 	}
 }

@@ -133,8 +133,11 @@ func (s *soak) between(least, most time.Duration) time.Duration {
 }
 
 // eventually asks until there is no error, and returns the last one when patience is over.
-func eventually(ctx context.Context, is func() error) error {
-	deadline := time.Now().Add(patience)
+func eventually(ctx context.Context, is func() error) error { return within(ctx, patience, is) }
+
+// within does so for a time.
+func within(ctx context.Context, most time.Duration, is func() error) error {
+	deadline := time.Now().Add(most)
 	for {
 		err := is()
 		if err == nil || ctx.Err() != nil || time.Now().After(deadline) {
