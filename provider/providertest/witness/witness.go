@@ -109,7 +109,8 @@ func parse(content []byte) (header, []byte, error) {
 	return h, rest, nil
 }
 
-// filling differs in bytes and length from that of any other generation and name.
+// filling differs in its bytes from that of any other generation and name, and mostly in
+// its length.
 func filling(c Claim, name string) []byte {
 	seed := sha256.Sum256(fmt.Appendf(nil, "%s\n%s\n%d\n%s", c.Pod, c.UID, c.Generation, name))
 	source := rand.NewChaCha8(seed)
