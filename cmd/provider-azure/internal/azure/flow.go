@@ -90,9 +90,19 @@ func (f *flow) learn(status int, sent, now time.Time) {
 	switch {
 	case status == http.StatusTooManyRequests:
 		f.slower(sent, now)
-	case status < http.StatusBadRequest:
+	case hasRoom(status):
 		f.faster(sent, now)
 	}
+}
+
+// hasRoom says whether an answer is one that a vault with room gives, if only to say no.
+// The first 401 is for a request without a token.
+func hasRoom(status int) bool {
+	switch status {
+	case http.StatusUnauthorized, http.StatusRequestTimeout, http.StatusTooManyRequests:
+		return false
+	}
+	return status < http.StatusInternalServerError
 }
 
 // slower needs f.mu.

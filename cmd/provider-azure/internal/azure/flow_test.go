@@ -145,3 +145,21 @@ func TestSmallQuota(t *testing.T) {
 		})
 	}
 }
+
+// TestRefusalsAreAnswers: a vault that says no to what is asked has room for it.
+func TestRefusalsAreAnswers(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		for status, want := range map[int]bool{200: true, 304: true, 400: true, 403: true, 404: true, 401: false, 408: false, 500: false, 503: false} {
+			p := newPace()
+			begin := time.Now()
+			resp := &http.Response{StatusCode: status, Request: httptest.NewRequestWithContext(t.Context(), http.MethodGet, "https://shop.vault.azure.test", nil)}
+			p.rate, p.pause = leastPerSecond, maxPause
+			time.Sleep(time.Second)
+			p.seen(resp, time.Now())
+			if faster, forgets := p.rate > leastPerSecond, p.pause == 0; faster != want || forgets != want || p.answered(begin) != want {
+				t.Errorf("%d: faster %v, pauses forgotten %v, answered %v; want %v", status, faster, forgets, p.answered(begin), want)
+			}
+		}
+	})
+}

@@ -222,11 +222,11 @@ func (t *trouble) note(resp *http.Response, _ time.Time) {
 	switch {
 	case resp.StatusCode < http.StatusBadRequest:
 		t.text = ""
-		if !now.Before(t.closed) {
-			t.pause = 0
-		}
 	case resp.StatusCode != http.StatusUnauthorized: // that is how a vault begins
 		t.text, t.at = resp.Request.URL.Hostname()+" answered "+resp.Status, now
+	}
+	if hasRoom(resp.StatusCode) && !now.Before(t.closed) {
+		t.pause = 0
 	}
 	if kindOf(resp.StatusCode) == provider.Throttled {
 		t.throttle(now, retryAfter(resp))
