@@ -215,3 +215,36 @@ func TestHistoryAtPort443(t *testing.T) {
 		t.Errorf("%v", got)
 	}
 }
+
+// TestPagesAreTriedAgain: of a list a page that is refused is asked for again, four times
+// in all, and not what was read before it.
+func TestPagesAreTriedAgain(t *testing.T) {
+	t.Parallel()
+	for name, tt := range map[string]struct {
+		times, requests int
+		kind            provider.Kind
+	}{
+		"once":     {times: 1, requests: 3 + 1},
+		"thrice":   {times: 3, requests: 3 + 3},
+		"for ever": {requests: 1 + maxTries, kind: provider.Throttled},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			g := newBubble(t)
+			g.putVersions(t, 9, nil)
+			if err := g.Change(func(s *cloud.State) error {
+				s.Vaults[0].PageSize = 4
+				return nil
+			}); err != nil {
+				t.Fatal(err)
+			}
+			g.must(t, g.asPrincipal(ask(podOf("first"), oneSecret)))
+			g.ClearCounters()
+			g.AddFault(cloud.Fault{Where: "vault", Status: 429, RetryAfter: "1", Skip: 1, Times: tt.times})
+			history := `array: ["{objectName: db, objectType: secret, objectVersionHistory: 3}"]`
+			_, err := g.Mount(t.Context(), g.asPrincipal(ask(podOf("u1"), history)))
+			if n := g.Counters().Count(cloud.Read{Op: "list"}); provider.KindOf(err) != tt.kind || n != tt.requests {
+				t.Errorf("%s: %d requests, want %d; kind %v: %v", name, n, tt.requests, provider.KindOf(err), err)
+			}
+		})
+	}
+}

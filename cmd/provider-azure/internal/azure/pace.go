@@ -51,8 +51,27 @@ func (p *pace) do(ctx context.Context, ahead <-chan struct{}, ask func(context.C
 	return last
 }
 
-// tooMany says whether a vault has refused a request since there are too many.
+// triedError marks what was tried again already: a page of a list, which is not begun
+// anew for it.
+type triedError struct{ error }
+
+// Unwrap returns what is wrong.
+func (e triedError) Unwrap() error { return e.error }
+
+// tried marks an error, if it is one.
+func tried(err error) error {
+	if err == nil {
+		return nil
+	}
+	return triedError{explained(err)}
+}
+
+// tooMany says whether a vault has refused a request since there are too many, and it
+// can be made again.
 func tooMany(err error) bool {
+	if _, again := errors.AsType[triedError](err); again {
+		return false
+	}
 	if _, login := errors.AsType[*loginFailure](err); err == nil || login {
 		return false
 	}

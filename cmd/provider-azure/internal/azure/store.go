@@ -228,14 +228,17 @@ func pages[T any](ctx context.Context, p *pace, pager *runtime.Pager[T], read fu
 	for n := 1; pager.More(); n++ {
 		var page T
 		next := func(ctx context.Context) (err error) {
-			page, err = pager.NextPage(ctx)
+			at := *pager // which is of no use any more after an error
+			if page, err = at.NextPage(ctx); err == nil {
+				*pager = at
+			}
 			return err
 		}
 		var err error
 		if n == 1 { // it has a turn already
 			err = next(ctx)
 		} else {
-			err = p.do(ctx, nil, next)
+			err = tried(p.do(ctx, nil, next))
 		}
 		if err != nil {
 			return nil, err
