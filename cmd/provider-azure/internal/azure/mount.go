@@ -254,10 +254,7 @@ func (p *Provider) read(ctx context.Context, m *mount, key readKey) (*bundle, er
 	}
 	ahead, done := m.session.turns.take(key, !m.refresh)
 	defer done()
-	b, own, err := m.session.reads.Do(ctx, key, p.newerFor(m, key), func(ctx context.Context) (*bundle, bool, error) {
-		b, err := p.ask(ctx, m, key, ahead)
-		return b, true, err
-	})
+	b, own, err := p.join(ctx, m, key, ahead)
 	switch {
 	case err == nil && !own:
 		p.meter.coalesced.Inc()
@@ -270,6 +267,22 @@ func (p *Provider) read(ctx context.Context, m *mount, key readKey) (*bundle, er
 	}
 	p.remember(m, key, b)
 	return b, nil
+}
+
+// join asks Key Vault together with all who want the same. If one who came long before
+// has waited for too long, those who have not begin again, once.
+func (p *Provider) join(ctx context.Context, m *mount, key readKey, ahead <-chan struct{}) (b *bundle, own bool, err error) {
+	do := func() (*bundle, bool, error) {
+		return m.session.reads.Do(ctx, key, p.newerFor(m, key), func(ctx context.Context) (b *bundle, share bool, err error) {
+			b, err = p.ask(ctx, m, key, ahead)
+			return b, true, err
+		})
+	}
+	began := time.Now()
+	if b, own, err = do(); own || !isCrowded(err) || time.Since(began) > maxWait/2 {
+		return b, own, err
+	}
+	return do()
 }
 
 // ask asks Key Vault, when it is time for that.

@@ -92,7 +92,7 @@ func (p *pace) wait(ctx context.Context, ahead <-chan struct{}, began time.Time)
 		}
 		if behind {
 			defer p.refreshes.leave()
-			if err := p.pass(ctx, ahead, func(now time.Time) (time.Duration, error) { return p.untilRefresh(now), nil }); err != nil {
+			if err := p.pass(ctx, ahead, func(now time.Time) (time.Duration, error) { return p.refreshAfter(now, began) }); err != nil {
 				return err
 			}
 		}
@@ -124,26 +124,58 @@ func (*pace) pass(ctx context.Context, skip <-chan struct{}, left func(now time.
 	}
 }
 
-// untilNext is for how long nobody may ask; 0 lets one do so. Nobody waits on and on:
-// not for a vault that wants nothing for long, and not in a line that hardly moves.
+// refreshAfter is for how long no refresh may stand in the line of all. One that would be
+// told there that it waits in vain takes nothing from those behind it.
+func (p *pace) refreshAfter(now, began time.Time) (time.Duration, error) {
+	if _, err := p.closedFor(now, began); err != nil {
+		return 0, err
+	}
+	return p.untilRefresh(now), nil
+}
+
+// untilNext is for how long nobody may ask; 0 lets one do so.
 func (p *pace) untilNext(now, began time.Time) (time.Duration, error) {
+	left, err := p.closedFor(now, began)
+	switch {
+	case err != nil:
+		return 0, err
+	case left > 0: // not everyone at once: other nodes were told the same
+		return left + rand.N(left/4+time.Millisecond), nil //nolint:gosec // spreads load
+	}
+	return p.flow.untilNext(now), nil
+}
+
+// closedFor is for how long the vault wants no requests. Nobody waits on and on: not for
+// a vault that wants nothing for long, and not in a line that hardly moves.
+func (p *pace) closedFor(now, began time.Time) (time.Duration, error) {
 	until := p.closedUntil()
 	patience := maxPause
 	if p.answered(began) {
 		patience = maxWait
 	}
-	switch left := until.Sub(now); {
+	left := until.Sub(now)
+	switch {
 	case left > 0 && until.After(began.Add(patience)), left > maxPause:
 		return 0, &provider.Error{
 			Kind: provider.Throttled, RetryAfter: left,
 			Err: outage{fmt.Errorf("the vault wants no requests for %s", left.Round(time.Second))},
 		}
-	case left > 0: // not everyone at once: other nodes were told the same
-		return left + rand.N(left/4+time.Millisecond), nil //nolint:gosec // spreads load
-	case now.Sub(began) > maxWait:
-		return 0, provider.Errorf(provider.Throttled, "%w", outage{errors.New("too many requests to the vault are waiting on this node")})
+	case left <= 0 && now.Sub(began) > maxWait:
+		return 0, provider.Errorf(provider.Throttled, "%w", crowded{outage{errors.New("too many requests to the vault are waiting on this node")}})
 	}
-	return p.flow.untilNext(now), nil
+	return max(left, 0), nil
+}
+
+// crowded marks what was told to somebody who has waited for too long.
+type crowded struct{ error }
+
+// Unwrap returns what is wrong.
+func (c crowded) Unwrap() error { return c.error }
+
+// isCrowded says whether somebody who comes now may have better luck than who got err.
+func isCrowded(err error) bool {
+	_, ok := errors.AsType[crowded](err)
+	return ok
 }
 
 // maxPause bounds for how long a request waits since the vault wants that, and maxWait
