@@ -75,3 +75,32 @@ func TestLateComers(t *testing.T) {
 		group.Wait()
 	})
 }
+
+// TestNobodyMeetsWhoWaits: where the first request of a kind is one of a refresh, which
+// waits for its turn, a new pod does not wait for it.
+func TestNobodyMeetsWhoWaits(t *testing.T) {
+	t.Parallel()
+	for name, object := range map[string]string{"another object": "other", "the same object": "none"} {
+		synctest.Test(t, func(t *testing.T) {
+			g := newBubble(t)
+			g.put(t, "db", "v1")
+			g.must(t, g.asPrincipal(ask(podOf("u1"), oneSecret)))
+			g.throttled(t, requestsPerSecond, 20, -1000) // a refresh waits for 10 s
+			key := func(pod, name string) time.Duration {
+				begin := time.Now()
+				objects := fmt.Sprintf(`array: ["{objectName: %s, objectType: key}"]`, name)
+				if _, err := g.Mount(t.Context(), g.asPrincipal(ask(podOf(pod), objects))); provider.KindOf(err) != provider.NotFound {
+					t.Errorf("kind %v: %v", provider.KindOf(err), err)
+				}
+				return time.Since(begin)
+			}
+			var group sync.WaitGroup
+			group.Go(func() { key("u1", "none") })
+			time.Sleep(time.Millisecond)
+			if took := key("new", object); took > time.Second {
+				t.Errorf("%s: a first mount took %v", name, took)
+			}
+			group.Wait()
+		})
+	}
+}

@@ -287,9 +287,11 @@ func (p *Provider) join(ctx context.Context, m *mount, key readKey, ahead <-chan
 
 // ask asks Key Vault, when it is time for that.
 func (p *Provider) ask(ctx context.Context, m *mount, key readKey, ahead <-chan struct{}) (b *bundle, err error) {
-	defer m.vault.meet(ctx, key.kind)()
+	meeting := m.vault.meet(ctx, key.kind, ahead)
+	defer meeting.end()
 	err = m.vault.pace.do(ctx, ahead, func(ctx context.Context) (err error) {
 		coalesce.Begin(ctx)
+		meeting.begin()
 		ctx, began := m.session.credential.begin(ctx)
 		b, err = m.vault.get(ctx, key)
 		if isUnauthorized(err) && m.session.credential.renew(began) {

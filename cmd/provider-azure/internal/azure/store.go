@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/Azure/azure-sdk-for-go/sdk/azcore/policy"
@@ -33,33 +34,77 @@ type vault struct {
 	client  string // id of the identity, "" if that is the machine's own
 
 	mu  sync.Mutex
-	met map[string]chan struct{} // of each kind, closed when the first request is over
+	met map[string]*meeting // of each kind
 }
 
 // maxMeeting bounds how long others wait for the first request.
 const maxMeeting = 3 * time.Second
 
+// meeting is where the requests of a kind wait for the first one, which ends it. Of a
+// request that is not the first it is nil.
+type meeting struct {
+	over chan struct{}
+	held atomic.Bool // the first is a refresh that waits for its turn
+}
+
+func (m *meeting) begin() {
+	if m != nil {
+		m.held.Store(false)
+	}
+}
+
+func (m *meeting) end() {
+	if m != nil {
+		close(m.over)
+	}
+}
+
 // meet lets the first request of a kind go ahead: from its answer the SDK learns where
-// to get tokens, which each of the others would ask for, too. It is over with done.
-func (v *vault) meet(ctx context.Context, kind string) (done func()) {
-	v.mu.Lock()
-	first, known := v.met[kind]
-	if !known {
-		first = make(chan struct{})
-		v.met[kind] = first
-	}
-	v.mu.Unlock()
-	if !known {
-		return func() { close(first) }
-	}
+// to get tokens, which each of the others would ask for, too. A request is one of a
+// refresh until ahead is closed; the others do not wait for one that waits for its turn,
+// but are the first ones then. It returns nil if the caller is not.
+func (v *vault) meet(ctx context.Context, kind string, ahead <-chan struct{}) *meeting {
 	timer := time.NewTimer(maxMeeting)
 	defer timer.Stop()
-	select {
-	case <-first:
-	case <-timer.C:
-	case <-ctx.Done():
+	for {
+		hurry := isClosed(ahead)
+		first, mine := v.first(kind, hurry)
+		if mine {
+			return first
+		}
+		if hurry { // it is already
+			ahead = nil
+		}
+		select {
+		case <-ahead:
+			continue
+		case <-first.over:
+		case <-timer.C:
+		case <-ctx.Done():
+		}
+		return nil
 	}
-	return func() {}
+}
+
+// first returns the meeting of a kind, and whether it is the caller's own.
+func (v *vault) first(kind string, hurry bool) (found *meeting, mine bool) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	if found = v.met[kind]; found == nil || hurry && found.held.Load() {
+		found, mine = &meeting{over: make(chan struct{})}, true
+		found.held.Store(!hurry)
+		v.met[kind] = found
+	}
+	return found, mine
+}
+
+func isClosed(ahead <-chan struct{}) bool {
+	select {
+	case <-ahead:
+		return true
+	default:
+		return false
+	}
 }
 
 // bundle is what was read of one version of an object.
@@ -82,7 +127,7 @@ func (b *bundle) size() int {
 
 // newVault makes the clients of a vault. It needs p.mu.
 func (p *Provider) newVault(url string, s *session) (v *vault, err error) {
-	v = &vault{pace: p.paceOf(url), meter: p.meter, log: p.log, url: url, client: s.identity.clientID, met: map[string]chan struct{}{}}
+	v = &vault{pace: p.paceOf(url), meter: p.meter, log: p.log, url: url, client: s.identity.clientID, met: map[string]*meeting{}}
 	options := p.options()
 	options.Cloud = s.identity.cloud.config()
 	// The SDK's own version of the API is newer than some clouds.
