@@ -9,8 +9,8 @@ import (
 	"time"
 
 	"github.com/strongroom/strongroom/internal/azuretest/cloud"
+	"github.com/strongroom/strongroom/internal/rotationtest"
 	"github.com/strongroom/strongroom/pkg/rotation"
-	"github.com/strongroom/strongroom/pkg/rotation/rotationtest"
 	"github.com/strongroom/strongroom/provider"
 )
 

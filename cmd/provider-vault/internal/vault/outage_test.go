@@ -9,8 +9,8 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/strongroom/strongroom/internal/rotationtest"
 	"github.com/strongroom/strongroom/pkg/rotation"
-	"github.com/strongroom/strongroom/pkg/rotation/rotationtest"
 	"github.com/strongroom/strongroom/provider"
 )
 
