@@ -221,12 +221,15 @@ certificate() {
 	END
 }
 
+# both POD: certificate and key of one generation, of which ..data is one at any time.
+both() { inside $NS "$1" sh -c 'cd /mnt/0/..data && cat tls.crt tls.key'; }
+
 # fits POD: certificate and key belong together, and the certificate has not ended.
 fits() {
-	inside $NS "$1" cat /mnt/0/tls.crt >"$BATS_TEST_TMPDIR/tls.crt" || return
-	inside $NS "$1" cat /mnt/0/tls.key >"$BATS_TEST_TMPDIR/tls.key" || return
-	openssl x509 -noout -checkend 0 -in "$BATS_TEST_TMPDIR/tls.crt" || return
-	[ "$(openssl x509 -noout -pubkey -in "$BATS_TEST_TMPDIR/tls.crt")" = "$(openssl pkey -pubout -in "$BATS_TEST_TMPDIR/tls.key")" ]
+	local pem=$BATS_TEST_TMPDIR/pair.pem
+	eventually 5 both "$1" >"$pem" || return # the generation may go while it is read
+	openssl x509 -noout -checkend 0 -in "$pem" || return
+	[ "$(openssl x509 -noout -pubkey -in "$pem")" = "$(openssl pkey -pubout -in "$pem")" ]
 }
 
 serial() { inside $NS "$1" cat /mnt/0/tls.crt | openssl x509 -noout -serial; }
