@@ -52,6 +52,8 @@ func apiServer(t *testing.T) *rest.Config {
 		BinaryAssetsDirectory: bin,
 		CRDDirectoryPaths:     []string{"../../../../manifests/base/crds"},
 		ErrorIfCRDPathMissing: true,
+		// A busy machine may take more than the 20 s that are the default.
+		ControlPlaneStartTimeout: 2 * time.Minute,
 	}
 	config, err := env.Start()
 	t.Cleanup(func() {

@@ -50,7 +50,7 @@ type lab struct {
 // newLab starts a real API server. Its binaries are those that test/cluster builds.
 func newLab(t *testing.T) *lab {
 	t.Helper()
-	l := &lab{env: &envtest.Environment{BinaryAssetsDirectory: binaries(t)}, scheme: runtime.NewScheme()}
+	l := &lab{env: &envtest.Environment{BinaryAssetsDirectory: binaries(t), ControlPlaneStartTimeout: 2 * time.Minute}, scheme: runtime.NewScheme()}
 	config, err := l.env.Start()
 	t.Cleanup(func() {
 		if err = l.env.Stop(); err != nil {
