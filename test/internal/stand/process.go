@@ -21,10 +21,12 @@ const (
 )
 
 // process is a program under test. Nothing waits for it in the background, so that it
-// can be traced from any thread.
+// can be traced from any thread. It is signalled and waited for by a descriptor: with
+// thousands of restarts, another process has its number soon after it is gone.
 type process struct {
-	Pid int
-	log string
+	Pid  int
+	self *os.File // closed when nobody has the process any more
+	log  string
 }
 
 // parent is a thread that starts all processes. To the kernel a parent is a thread, and
@@ -71,12 +73,27 @@ func (n Node) start(args []string, log string) (*process, error) {
 	if err != nil {
 		return nil, fmt.Errorf("start %s: %w", args[0], err)
 	}
-	return &process{Pid: pid, log: log}, nil
+	fd, err := unix.PidfdOpen(pid, 0)
+	if err != nil {
+		return nil, fmt.Errorf("open process %d: %w", pid, err)
+	}
+	return &process{Pid: pid, self: os.NewFile(uintptr(fd), "pidfd"), log: log}, nil
+}
+
+// fd is the descriptor; keep must be called when it has been used.
+func (p *process) fd() (fd int, keep func()) {
+	return int(p.self.Fd()), func() { runtime.KeepAlive(p.self) }
+}
+
+func (p *process) signal(s unix.Signal) error {
+	fd, keep := p.fd()
+	defer keep()
+	return unix.PidfdSendSignal(fd, s, nil, 0)
 }
 
 // Kill sends SIGKILL and waits for the end.
 func (p *process) Kill() error {
-	if err := unix.Kill(p.Pid, unix.SIGKILL); err != nil {
+	if err := p.signal(unix.SIGKILL); err != nil {
 		return fmt.Errorf("kill process %d: %w", p.Pid, err)
 	}
 	return p.reap()
@@ -84,15 +101,17 @@ func (p *process) Kill() error {
 
 // Stop asks the process to end, and waits for that.
 func (p *process) Stop() error {
-	if err := unix.Kill(p.Pid, unix.SIGTERM); err != nil {
+	if err := p.signal(unix.SIGTERM); err != nil {
 		return fmt.Errorf("stop process %d: %w", p.Pid, err)
 	}
 	return p.reap()
 }
 
 func (p *process) reap() error {
+	fd, keep := p.fd()
+	defer keep()
 	for {
-		_, err := unix.Wait4(p.Pid, nil, unix.WALL, nil)
+		err := unix.Waitid(unix.P_PIDFD, fd, nil, unix.WEXITED|unix.WALL, nil)
 		if err == nil || errors.Is(err, unix.ECHILD) { // its tracer was first
 			return nil
 		}
@@ -135,7 +154,7 @@ func (p *process) until(ctx context.Context, try func(context.Context) error) er
 		if err == nil {
 			return nil
 		}
-		if unix.Kill(p.Pid, 0) != nil || ended(p.Pid) {
+		if p.Ended() {
 			return fmt.Errorf("process %d ended: %w; its log ends with\n%s", p.Pid, err, p.Log())
 		}
 		select {
@@ -146,15 +165,10 @@ func (p *process) until(ctx context.Context, try func(context.Context) error) er
 	}
 }
 
-// Ended says whether the process is gone.
-func (p *process) Ended() bool { return ended(p.Pid) }
-
-// ended says whether a process is a zombie.
-func ended(pid int) bool {
-	stat, err := os.ReadFile(filepath.Join("/proc", strconv.Itoa(pid), "stat"))
-	if err != nil {
-		return true
-	}
-	_, rest, _ := strings.Cut(string(stat), ") ")
-	return strings.HasPrefix(rest, "Z") || strings.HasPrefix(rest, "X")
+// Ended says whether the process is gone, or is a zombie.
+func (p *process) Ended() bool {
+	fd, keep := p.fd()
+	defer keep()
+	n, err := unix.Poll([]unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}, 0) //nolint:gosec // a descriptor is small
+	return err == nil && n > 0
 }

@@ -69,7 +69,11 @@ func Attach(pid int, kill func(Point) bool) (*Trace, error) {
 
 // End kills the process if it lives still, and returns when it is gone.
 func (t *Trace) End() Result {
-	_ = unix.Kill(t.pid, unix.SIGKILL)
+	select {
+	case <-t.done: // another process may have its number by now
+	default:
+		_ = unix.Kill(t.pid, unix.SIGKILL)
+	}
 	<-t.done
 	return t.result
 }
