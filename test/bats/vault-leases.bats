@@ -222,7 +222,7 @@ certificate() {
 }
 
 # both POD: certificate and key of one generation, of which ..data is one at any time.
-both() { inside $NS "$1" sh -c 'cd /mnt/0/..data && cat tls.crt tls.key'; }
+both() { inside $NS "$1" sh -c 'cd /mnt/0/..data && cat tls.crt && echo && cat tls.key'; }
 
 # fits POD: certificate and key belong together, and the certificate has not ended.
 fits() {
