@@ -56,19 +56,30 @@ func (r *Requests) Peak(begin time.Time) (most int) {
 	return most
 }
 
-// Outage is a time in which a store is of no use. Volumes are mounted when it begins;
-// Late are those of pods that come meanwhile, and which kubelet tries again and again.
+// The volumes of an outage are those of so many identities. Some are mounted when it
+// begins; others are of pods that come late, meanwhile, and which kubelet tries again and
+// again.
+const (
+	Identities = 10
+	mounted    = 50
+	late       = 5
+)
+
+// Outage is a time in which a store is of no use.
 type Outage struct {
 	*Node
 
-	Volumes, Late []rotation.Volume
-	Requests      *Requests
+	// VolumeOf returns the volume of a pod.
+	VolumeOf func(identity int, uid string) rotation.Volume
+	Requests *Requests
 	// Begin is called when all is well; from then on the store has something new, and does
 	// not give it. End ends that.
 	Begin, End func()
 	Lasts      time.Duration
 	// Patience is how long after the end every volume may take to have what is new.
 	Patience time.Duration
+
+	volumes, late []rotation.Volume
 }
 
 // Figures tell how an outage went.
@@ -92,7 +103,13 @@ func (f Figures) String() string {
 // everything is fresh in time afterwards.
 func (o Outage) Run(t testing.TB) (f Figures) {
 	t.Helper()
-	for _, v := range o.Volumes {
+	for n := range mounted {
+		o.volumes = append(o.volumes, o.VolumeOf(n%Identities, fmt.Sprint("u", n)))
+	}
+	for n := range late {
+		o.late = append(o.late, o.VolumeOf(n%Identities, fmt.Sprint("late", n)))
+	}
+	for _, v := range o.volumes {
 		if err := o.Publish(t.Context(), v); err != nil {
 			t.Fatal(err)
 		}
@@ -102,7 +119,7 @@ func (o Outage) Run(t testing.TB) (f Figures) {
 	before := o.contents()
 	o.Begin()
 	begin := time.Now()
-	late := o.arrive(t)
+	tried := o.arrive(t)
 	for time.Since(begin) < o.Lasts {
 		time.Sleep(time.Second)
 		if after := o.contents(); !maps.EqualFunc(before, after, maps.Equal) {
@@ -111,38 +128,38 @@ func (o Outage) Run(t testing.TB) (f Figures) {
 	}
 	end := time.Now()
 	o.End()
-	f.Tries, f.Slowest, f.Text = late.figures(end)
+	f.Tries, f.Slowest, f.Text = tried.figures(end)
 	f.During = o.Requests.Between(begin, end)
-	f.Fresh = o.recover(t, before, late)
+	f.Fresh = o.recover(t, before, tried)
 	f.Peak = o.Requests.Peak(end)
 	return f
 }
 
 func (o Outage) contents() map[string]map[string]string {
 	all := map[string]map[string]string{}
-	for _, v := range o.Volumes {
+	for _, v := range o.volumes {
 		all[v.Target] = o.Content(v.Target)
 	}
 	return all
 }
 
 // recover waits until every volume has something else than before.
-func (o Outage) recover(t testing.TB, before map[string]map[string]string, late *arrivals) time.Duration {
+func (o Outage) recover(t testing.TB, before map[string]map[string]string, tried *arrivals) time.Duration {
 	t.Helper()
 	end := time.Now()
 	for {
-		old := slices.DeleteFunc(slices.Clone(o.Volumes), func(v rotation.Volume) bool { return !maps.Equal(o.Content(v.Target), before[v.Target]) })
-		missing := slices.DeleteFunc(slices.Clone(o.Late), func(v rotation.Volume) bool { return o.Content(v.Target) != nil })
+		old := slices.DeleteFunc(slices.Clone(o.volumes), func(v rotation.Volume) bool { return !maps.Equal(o.Content(v.Target), before[v.Target]) })
+		missing := slices.DeleteFunc(slices.Clone(o.late), func(v rotation.Volume) bool { return o.Content(v.Target) != nil })
 		if len(old)+len(missing) == 0 {
 			break
 		}
 		if time.Since(end) > o.Patience {
-			t.Fatalf("%v after the end, %d volumes are old, and %d of new pods are not mounted: %v", o.Patience, len(old), len(missing), late.last)
+			t.Fatalf("%v after the end, %d volumes are old, and %d of new pods are not mounted: %v", o.Patience, len(old), len(missing), tried.last)
 		}
 		time.Sleep(100 * time.Millisecond)
 	}
 	fresh := time.Since(end)
-	late.all.Wait()
+	tried.all.Wait()
 	time.Sleep(time.Minute) // of requests that nobody needed
 	return fresh
 }
@@ -168,7 +185,7 @@ func (o Outage) arrive(t testing.TB) *arrivals {
 	t.Helper()
 	const first, most, patience = 500 * time.Millisecond, 122 * time.Second, 2 * time.Minute
 	a := &arrivals{}
-	for _, v := range o.Late {
+	for _, v := range o.late {
 		a.all.Go(func() {
 			for wait := first; ; wait = min(2*wait, most) {
 				ctx, cancel := context.WithTimeout(t.Context(), patience)

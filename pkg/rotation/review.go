@@ -362,9 +362,14 @@ func (r *Volumes) tell(n news) {
 	select {
 	case r.notices <- n:
 	default:
-		if n.lost != nil {
-			n.lost()
-		}
+		n.unheard()
+	}
+}
+
+// unheard lets a later review tell again what nobody heard, if that is still so.
+func (n news) unheard() {
+	if n.lost != nil {
+		n.lost()
 	}
 }
 
@@ -379,22 +384,14 @@ func (r *Volumes) tellUsers(ctx context.Context) {
 			if err := r.cfg.Cluster.Tell(ctx, n.Notice); err != nil {
 				r.cfg.Log.LogAttrs(ctx, slog.LevelWarn, "make an event", slog.String("reason", n.Reason), slog.String("namespace", n.Class.Namespace),
 					slog.String("class", n.Class.Name), slog.String("text", n.Text), slog.String("err", err.Error()))
-				r.unheard(n)
+				r.mu.Lock()
+				n.unheard()
+				r.mu.Unlock()
 			}
 		case <-ctx.Done():
 			return
 		}
 	}
-}
-
-// unheard lets a later review tell again what nobody heard, if that is still so.
-func (r *Volumes) unheard(n news) {
-	if n.lost == nil {
-		return
-	}
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	n.lost()
 }
 
 func (r *Volumes) tellProviders(ctx context.Context) {

@@ -126,11 +126,10 @@ func (s *schedule) put(now time.Time, target string, p plan) {
 		return
 	}
 	s.tell(now)
-	if p.fetched.After(now) { // the clock was set back between two processes
-		p.fetched = now
-	}
-	if !p.fetched.IsZero() { // with the monotonic clock of now, should the other be set from here on
-		p.fetched = now.Add(-now.Sub(p.fetched))
+	if !p.fetched.IsZero() {
+		// By the monotonic clock of now, should the other be set from here on; and not ahead,
+		// should it have been set back between two processes.
+		p.fetched = now.Add(-max(now.Sub(p.fetched), 0))
 	}
 	e := s.entries[target]
 	if e == nil {
@@ -143,7 +142,7 @@ func (s *schedule) put(now time.Time, target string, p plan) {
 	s.letGo(e)
 	e.plan = p
 	e.fails, e.since, e.asleep, e.heard = 0, time.Time{}, false, false
-	at, trigger := s.planned(now, e)
+	at, trigger := s.planned(e)
 	if e.fetched.IsZero() { // by another driver: how old it is, nobody knows
 		e.fetched = now
 	}
@@ -156,15 +155,14 @@ func (s *schedule) put(now time.Time, target string, p plan) {
 // planned is when the next refresh is, if all goes well; zero is never. A volume may
 // hold what has a lease and what has none: so the earlier time counts, that of the
 // interval or that which the provider asked for.
-func (s *schedule) planned(now time.Time, e *entry) (time.Time, Trigger) {
+func (s *schedule) planned(e *entry) (time.Time, Trigger) {
 	if e.never {
 		return time.Time{}, ""
 	}
-	after := func(d time.Duration) time.Time { return now.Add(e.fetched.Add(d).Sub(now)) } // with the monotonic clock of now
 	period := s.period(e)
-	at := after(period)
+	at := e.fetched.Add(period)
 	at = at.Add(s.towardsPhase(at, e, period))
-	if asked := after(max(e.lease, leastLease)); e.lease > 0 && asked.Before(at) {
+	if asked := e.fetched.Add(max(e.lease, leastLease)); e.lease > 0 && asked.Before(at) {
 		return asked, OnLease
 	}
 	return at, OnInterval

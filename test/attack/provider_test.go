@@ -245,6 +245,12 @@ func (l *lane) recovers(t *testing.T, v stand.Volume) {
 	if code := status.Code(err); code != codes.Unavailable && code != codes.DeadlineExceeded {
 		t.Errorf("publish: %v, want one that kubelet repeats", err)
 	}
+	l.returns(t, v)
+}
+
+// returns publishes a volume of which nothing is there when its provider is back.
+func (l *lane) returns(t *testing.T, v stand.Volume) {
+	t.Helper()
 	l.is(t, v, stand.Nothing)
 	o := &odd{}
 	o.set(good)

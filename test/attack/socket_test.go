@@ -44,12 +44,7 @@ func TestStaleSockets(t *testing.T) {
 		t.Errorf("publish took %v: %v, want Unavailable in some seconds, and in a line", took, err)
 	}
 	t.Logf("after %v: %v", took, err)
-	l.is(t, v, stand.Nothing)
-	o := &odd{}
-	o.set(good)
-	l.serve(t, o)
-	l.publish(t, v)
-	l.unpublish(t, v)
+	l.returns(t, v)
 	l.kill(t)
 	l.restart(t) // with the dead file still in the folder of old
 	took, err = stand.Took(func() error { return l.driver.PublishAsKubelet(t.Context(), v) })

@@ -51,16 +51,19 @@ teardown_file() {
 	drop bats-open bats-shut
 }
 
-# install COMPONENT: as an installer does, and nothing else of the installation.
-install() {
+# overlay COMPONENT: a folder that has it, and nothing else of the installation.
+overlay() {
 	mkdir -p "$BATS_FILE_TMPDIR/overlay"
 	cat >"$BATS_FILE_TMPDIR/overlay/kustomization.yaml" <<-END
 		apiVersion: kustomize.config.k8s.io/v1beta1
 		kind: Kustomization
 		components: [$(realpath --relative-to "$BATS_FILE_TMPDIR/overlay" "$BATS_TEST_DIRNAME/../../manifests/components/$1")]
 	END
-	kubectl apply -k "$BATS_FILE_TMPDIR/overlay" >/dev/null
+	echo "$BATS_FILE_TMPDIR/overlay"
 }
+
+# install COMPONENT: as an installer does.
+install() { kubectl apply -k "$(overlay "$1")" >/dev/null; }
 
 setup() { steal; } # anew, for it lives ten minutes
 
@@ -612,13 +615,7 @@ root_of() {
 }
 
 @test "NetworkPolicies are accepted, and are for the pods of the driver and of the Vault provider" {
-	mkdir -p "$BATS_FILE_TMPDIR/overlay"
-	cat >"$BATS_FILE_TMPDIR/overlay/kustomization.yaml" <<-END
-		apiVersion: kustomize.config.k8s.io/v1beta1
-		kind: Kustomization
-		components: [$(realpath --relative-to "$BATS_FILE_TMPDIR/overlay" "$BATS_TEST_DIRNAME/../../manifests/components/network-policy")]
-	END
-	policies=$(kubectl apply -k "$BATS_FILE_TMPDIR/overlay" --dry-run=server -o json)
+	policies=$(kubectl apply -k "$(overlay network-policy)" --dry-run=server -o json)
 	selected() {
 		local labels
 		labels=$(jq -r --arg name "$1" '.items[] | select(.metadata.name == $name) | .spec.podSelector.matchLabels | to_entries | map("\(.key)=\(.value)") | join(",")' <<<"$policies")

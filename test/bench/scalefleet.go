@@ -190,7 +190,7 @@ func (s *scaling) restart(ctx context.Context, nodes int, observe time.Duration)
 	if r.cpu, err = cpuTime(pid); err != nil {
 		return err
 	}
-	if r.rss, r.peak, err = memory(pid); err != nil {
+	if r.rss, r.peak, err = stand.Resident(pid); err != nil {
 		return err
 	}
 	page, err := s.apiMetrics(ctx)
@@ -277,22 +277,4 @@ func (s *scaling) untilAPIServes(ctx context.Context) error {
 		return fmt.Errorf("wait for the API server: %w: %w", err, last)
 	}
 	return nil
-}
-
-// memory is what a process has resident, and had at most, in KiB.
-func memory(pid int) (rss, peak int, err error) {
-	status, err := os.ReadFile(filepath.Join("/proc", strconv.Itoa(pid), "status"))
-	if err != nil {
-		return 0, 0, fmt.Errorf("read the memory of process %d: %w", pid, err)
-	}
-	for line := range strings.Lines(string(status)) {
-		for name, into := range map[string]*int{"VmRSS:": &rss, "VmHWM:": &peak} {
-			if text, ok := strings.CutPrefix(line, name); ok {
-				if *into, err = strconv.Atoi(strings.TrimSuffix(strings.TrimSpace(text), " kB")); err != nil {
-					return 0, 0, fmt.Errorf("read the memory of process %d: %w", pid, err)
-				}
-			}
-		}
-	}
-	return rss, peak, nil
 }

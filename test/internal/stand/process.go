@@ -133,16 +133,29 @@ func (p *process) Log() string {
 
 // RSS is the resident memory in KiB.
 func (p *process) RSS() (int, error) {
-	status, err := os.ReadFile(filepath.Join("/proc", strconv.Itoa(p.Pid), "status"))
+	rss, _, err := Resident(p.Pid)
+	return rss, err
+}
+
+// Resident is what a process has in memory, and had at most, in KiB.
+func Resident(pid int) (rss, peak int, err error) {
+	status, err := os.ReadFile(filepath.Join("/proc", strconv.Itoa(pid), "status"))
 	if err != nil {
-		return 0, fmt.Errorf("read memory of process %d: %w", p.Pid, err)
+		return 0, 0, fmt.Errorf("read memory of process %d: %w", pid, err)
 	}
 	for line := range strings.Lines(string(status)) {
-		if text, ok := strings.CutPrefix(line, "VmRSS:"); ok {
-			return strconv.Atoi(strings.TrimSuffix(strings.TrimSpace(text), " kB"))
+		for name, into := range map[string]*int{"VmRSS:": &rss, "VmHWM:": &peak} {
+			if text, ok := strings.CutPrefix(line, name); ok {
+				if *into, err = strconv.Atoi(strings.TrimSuffix(strings.TrimSpace(text), " kB")); err != nil {
+					return 0, 0, fmt.Errorf("read memory of process %d: %w", pid, err)
+				}
+			}
 		}
 	}
-	return 0, fmt.Errorf("process %d has no VmRSS", p.Pid)
+	if rss == 0 {
+		return 0, 0, fmt.Errorf("process %d has no VmRSS", pid)
+	}
+	return rss, peak, nil
 }
 
 // until repeats try until it succeeds, for as long as a patient operator would wait.

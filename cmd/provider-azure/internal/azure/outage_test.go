@@ -64,24 +64,18 @@ func TestOutages(t *testing.T) {
 }
 
 func checkOutage(t *testing.T, a ailment) {
-	const interval, identities = time.Minute, 10
+	const interval = time.Minute
 	g := newBubble(t)
 	g.put(t, "db", "v1")
-	g.admitAll(t, identities)
+	g.admitAll(t, rotationtest.Identities)
 	seen := &rotationtest.Requests{}
 	g.transport = watched{bounded{&http.Client{Transport: g.Transport, CheckRedirect: newTransport().CheckRedirect}}, seen}
 	a.fault.Where = "vault"
 	class := rotation.Class{UID: "c", Generation: 1, Provider: "azure", Parameters: ask(podOf("any"), oneSecret).Parameters}
 	o := rotationtest.Outage{
-		Node: rotationtest.NewNode(t, class, interval, g.Mount), Requests: seen,
+		Node: rotationtest.NewNode(t, class, interval, g.Mount), VolumeOf: volumeOf, Requests: seen,
 		Begin: func() { g.put(t, "db", "v2"); g.AddFault(a.fault) }, End: g.ClearFaults,
 		Lasts: 10 * time.Minute, Patience: 5 * time.Minute,
-	}
-	for n := range 50 {
-		o.Volumes = append(o.Volumes, volumeOf(n%identities, fmt.Sprint("u", n)))
-	}
-	for n := range 5 {
-		o.Late = append(o.Late, volumeOf(n%identities, fmt.Sprint("late", n)))
 	}
 	f := o.Run(t)
 	t.Log(f)

@@ -279,7 +279,6 @@ func pages[T any](ctx context.Context, p *pace, pager *runtime.Pager[T], read fu
 			}
 			return err
 		}
-		var err error
 		if n == 1 { // it has a turn already
 			err = next(ctx)
 		} else {

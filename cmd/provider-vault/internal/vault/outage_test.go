@@ -97,15 +97,9 @@ func checkOutage(t *testing.T, a ailment) {
 	})
 	class := rotation.Class{UID: "c", Generation: 1, Provider: "vault", Parameters: map[string]string{"roleName": "app", "objects": "- {objectName: value, secretPath: kv/app, secretKey: value}"}}
 	o := rotationtest.Outage{
-		Node: rotationtest.NewNode(t, class, interval, r.Mount), Requests: seen,
+		Node: rotationtest.NewNode(t, class, interval, r.Mount), VolumeOf: volumeOf, Requests: seen,
 		Begin: func() { ill.Store(true); m.set(func() { m.value = "v1" }) }, End: func() { ill.Store(false) },
 		Lasts: 10 * time.Minute, Patience: 5 * time.Minute,
-	}
-	for n := range 50 {
-		o.Volumes = append(o.Volumes, volumeOf(fmt.Sprint("app-", n%10), fmt.Sprint("u", n)))
-	}
-	for n := range 5 {
-		o.Late = append(o.Late, volumeOf(fmt.Sprint("app-", n), fmt.Sprint("late", n)))
 	}
 	f := o.Run(t)
 	t.Log(f)
@@ -119,8 +113,8 @@ func checkOutage(t *testing.T, a ailment) {
 	}
 }
 
-func volumeOf(account, uid string) rotation.Volume {
-	pod := podOf(account, uid)
+func volumeOf(identity int, uid string) rotation.Volume {
+	pod := podOf(fmt.Sprint("app-", identity), uid)
 	return rotation.Volume{
 		ID: provider.VolumeID("csi-" + uid), Target: "/t/" + uid, Pod: pod, Class: "web", GID: rotation.NoGroup,
 		Tokens: provider.Tokens{"vault": {Value: provider.Secret(tokenFor(pod, accountUID))}},
