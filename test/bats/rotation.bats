@@ -108,8 +108,9 @@ announced() { kubectl -n "$1" annotate pod "${@:2}" --overwrite "bats=$(now)" >/
 ready_is() { condition "$1" "$2-$1-$3" Ready "$4"; }
 
 @test "content, version and Secret follow the store on both nodes, within the interval and a tenth" {
-	fake PUT 'object?name=first&version=v2' "$VALUE-2"
+	# What follows waits for the first one, so it is the last one to change.
 	fake PUT 'object?name=private&version=v2&mode=0400' "$VALUE-2"
+	fake PUT 'object?name=first&version=v2' "$VALUE-2"
 	begin=$(now)
 	for n in 1 2; do eventually 8 shows bats-r "follow-$n" /mnt/0/first "$VALUE-2"; done
 	for n in 1 2; do
