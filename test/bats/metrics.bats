@@ -186,7 +186,7 @@ seen() { fake GET log | jq -s '[.[][]? | select(.pod | startswith("bats-metrics/
 	before=$(count strongroom_refreshes_total 'provider="counted"' 'result="changed"')
 	fake GET 'rotation?rotated=true'
 	eventually 20 counts $((before + 4)) -ge strongroom_refreshes_total 'provider="counted"' 'result="changed"'
-	shows bats-metrics steady /mnt/0/foo rotated
+	eventually 20 shows bats-metrics steady /mnt/0/foo rotated
 	fake GET 'rotation?rotated=false'
 	eventually 20 shows bats-metrics broken /mnt/0/foo secret
 }

@@ -112,18 +112,19 @@ ready_is() { condition "$1" "$2-$1-$3" Ready "$4"; }
 	fake PUT 'object?name=private&version=v2&mode=0400' "$VALUE-2"
 	fake PUT 'object?name=first&version=v2' "$VALUE-2"
 	begin=$(now)
-	for n in 1 2; do eventually 8 shows bats-r "follow-$n" /mnt/0/first "$VALUE-2"; done
+	for n in 1 2; do eventually 20 shows bats-r "follow-$n" /mnt/0/first "$VALUE-2"; done
 	for n in 1 2; do
-		eventually 5 shows bats-r "grouped-$n" /mnt/0/first "$VALUE-2"
+		eventually 20 shows bats-r "grouped-$n" /mnt/0/first "$VALUE-2"
 		version() { [ "$(kubectl -n bats-r get spcps "$1-$n-bats-r-follow" -o jsonpath='{.status.objects[0].version}')" = v2 ]; }
-		eventually 5 version follow
-		eventually 5 version grouped
+		eventually 20 version follow
+		eventually 20 version grouped
 	done
 	filled() { [ "$(kubectl -n bats-r get secret follow -o jsonpath='{.data.key}' | base64 -d)" = "$VALUE-2" ]; }
-	eventually 5 filled
-	# The calls that brought it came in time, whatever it took to look.
+	eventually 20 filled
+	# The calls that brought it came in time, whatever it took to look. On a busy machine
+	# a call is noted a moment after it was made.
 	for pod in follow-1 follow-2 grouped-1 grouped-2; do
-		calls bats-r/$pod | jq -e --argjson begin "$begin" '[.[].time | select(. > $begin)][0] < $begin + 5.5 + 0.2'
+		calls bats-r/$pod | jq -e --argjson begin "$begin" '[.[].time | select(. > $begin)][0] < $begin + 5.5 + 1'
 	done
 }
 
@@ -138,8 +139,8 @@ ready_is() { condition "$1" "$2-$1-$3" Ready "$4"; }
 	fake PUT 'object?name=second&version=v2' "$VALUE-2"
 	kubectl -n bats-r annotate secretproviderclass forced never secrets-store.csi.x-k8s.io/refresh=now
 	for n in 1 2; do
-		eventually 4 shows bats-r "told-$n" /mnt/2/first "$VALUE-2"
-		eventually 9 shows bats-r "told-$n" /mnt/0/second "$VALUE-2" # within a tenth of a minute
+		eventually 15 shows bats-r "told-$n" /mnt/2/first "$VALUE-2"
+		eventually 20 shows bats-r "told-$n" /mnt/0/second "$VALUE-2" # within a tenth of a minute
 	done
 	shows bats-r told-1 /mnt/1/second "$VALUE-1" # nobody asked for this one
 }
@@ -147,7 +148,7 @@ ready_is() { condition "$1" "$2-$1-$3" Ready "$4"; }
 @test "an edited class is followed at once" {
 	objects second third | also=$(every 1m) class bats-r edited e2e-provider
 	for n in 1 2; do
-		eventually 9 shows bats-r "told-$n" /mnt/1/third "$VALUE-1"
+		eventually 20 shows bats-r "told-$n" /mnt/1/third "$VALUE-1"
 		shows bats-r "told-$n" /mnt/1/second "$VALUE-2"
 	done
 }
@@ -192,7 +193,7 @@ ready_is() { condition "$1" "$2-$1-$3" Ready "$4"; }
 	[ $elapsed -le 70 ]
 	echo "visible after at most $elapsed s" >&3
 	is_stale() { [ "$(metric "$NODE_2" 'strongroom_volumes{state="stale"}')" -ge 1 ]; }
-	eventually 10 is_stale
+	eventually 30 is_stale
 	metric "$NODE_2" 'strongroom_volumes_oldest_seconds{state="stale"}' | awk '{ exit !($1 > 10) }'
 	# Where the node is so busy that all four are late for a moment, their class is told
 	# first, and this pod when it has failed alone, which is tried twice a minute.
@@ -201,15 +202,16 @@ ready_is() { condition "$1" "$2-$1-$3" Ready "$4"; }
 	# The others go on, though the failure looks as if the store were down.
 	for pod in crowd-1 crowd-2 crowd-3 crowd-4; do
 		[ $pod != "$(bad)" ] || continue
-		ready_is bats-r $pod crowd True
-		calls bats-r/$pod | jq -e --argjson now "$(now)" '$now - .[-1].time < 10.5'
+		eventually 20 ready_is bats-r $pod crowd True
+		lately() { calls bats-r/$pod | jq -e --argjson now "$(now)" '$now - .[-1].time < 6.5'; }
+		eventually 20 lately
 	done
 }
 
 @test "a store that is down for many pods makes one event, which counts them" {
 	eventually 40 told bats-down down RefreshFailedFetch "6 of 6 volumes of secretproviderclass bats-down/down on node $NODE_2 are not refreshed" 'told to fail with Unavailable'
 	for n in 1 2 3; do
-		eventually 10 condition bats-down "down-$n-bats-down-down" Ready 'False RefreshFailedFetch'
+		eventually 30 condition bats-down "down-$n-bats-down-down" Ready 'False RefreshFailedFetch'
 		shows bats-down "down-$n" /mnt/1/third "$VALUE-1"
 	done
 	kubectl -n bats-down get events -o json |
@@ -220,9 +222,10 @@ ready_is() { condition "$1" "$2-$1-$3" Ready "$4"; }
 	since=$(cat "$BATS_FILE_TMPDIR/throttled-since")
 	again() { calls 'bats-down/slow-.*' | jq -e --argjson since "$since" '[.[].time | select(. > $since)] | .[-1] - .[0] > 10'; }
 	eventually 60 again
-	# Those that were under way together come together; then nobody comes for 20 seconds.
+	# Those that were under way together come together, the later ones a moment after the
+	# first; then nobody comes for 20 seconds.
 	calls 'bats-down/slow-.*' | jq -e --argjson since "$since" '[.[].time | select(. > $since)] as $all
-		| [$all[] | select(. > $all[0] + 0.5)][0] - $all[0] | . >= 20 and . <= 23'
+		| [$all[] | select(. > $all[0] + 3)][0] - $all[0] | . >= 20 and . <= 25'
 }
 
 @test "a credential of the pod that is wanting shows, and its change is followed" {
@@ -267,7 +270,7 @@ ready_is() { condition "$1" "$2-$1-$3" Ready "$4"; }
 }
 
 # The driver counts from where it begins a call, and the provider notes it a little later.
-LATER=0.3 # seconds
+LATER=0.6 # seconds
 
 @test "counted: in ten intervals 9 to 11 calls for each volume, never two within 0.9 of one" {
 	since=$(cat "$BATS_FILE_TMPDIR/steady-since")
@@ -371,6 +374,7 @@ requests() {
 	# What was mounted before is unclaimed until kubelet names it again.
 	unclaimed() { [ "$(metric "$NODE_2" 'strongroom_volumes{state="unclaimed"}')" -ge "$1" ]; }
 	eventually 60 unclaimed 10
+	driven=$(now)
 	for ns in bats-r bats-steady bats-down; do announced $ns --all; done
 	claimed() { [ "$(metric "$NODE_2" 'strongroom_volumes{state="unclaimed"}')" = 0 ]; }
 	eventually 60 claimed
@@ -378,7 +382,8 @@ requests() {
 	kubectl -n kube-system rollout status daemonset csi-secrets-store --timeout=60s
 	back() { calls bats-r/leased | jq -e 'length > 1'; }
 	eventually 40 back
-	calls bats-r/leased | jq -ce --argjson later $LATER '.[1].time - .[0].time, (length == 2 and .[1].time - .[0].time >= 25 - $later and .[1].time - .[0].time < 27)' >&3
+	calls bats-r/leased | jq -ce --argjson later $LATER --argjson driven "$driven" '.[1].time - .[0].time,
+		(length == 2 and .[1].time - .[0].time >= 25 - $later and .[1].time < ([.[0].time + 25, $driven] | max) + 3)' >&3
 	calls 'bats-steady/.*' | jq -e --argjson later $LATER '[group_by(.volume)[] | map(.time) | [range(1; length) as $i | .[$i] - .[$i - 1]] | min] | length == 50 and min >= 4.5 - $later'
 	# Their hour is not over, and never is never.
 	calls 'bats-r/(expiring|pace-.)' | jq -e 'map(select(.pod == "bats-r/expiring")) == [] and ([group_by(.volume)[] | .[0].volume] | length == 2)'

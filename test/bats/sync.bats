@@ -285,7 +285,7 @@ rolled_out() { kubectl -n "$1" rollout status "$2" --timeout=90s; }
 	"${command[@]}"
 	node=$NODE_2 pod bats-s adopter adopted
 	ready bats-s adopter
-	eventually 10 holds bats-s adopted "{\"key\": \"$VALUE-one\"}"
+	eventually 30 holds bats-s adopted "{\"key\": \"$VALUE-one\"}"
 	owners bats-s adopted Pod 2
 	[ "$(secret_uid bats-s adopted)" = "$before" ]
 }
@@ -351,9 +351,9 @@ rolled_out() { kubectl -n "$1" rollout status "$2" --timeout=90s; }
 	[ "$(version)" = "$before" ]
 	for round in 2 3; do
 		fake_on "$NODE_1" PUT "object?name=split&version=a$round" "$VALUE-a$round"
-		eventually 10 holds bats-s split "{\"key\": \"$VALUE-a$round\"}"
+		eventually 30 holds bats-s split "{\"key\": \"$VALUE-a$round\"}"
 		fake_on "$NODE_2" PUT "object?name=split&version=b$round" "$VALUE-b$round"
-		eventually 10 holds bats-s split "{\"key\": \"$VALUE-b$round\"}"
+		eventually 30 holds bats-s split "{\"key\": \"$VALUE-b$round\"}"
 	done
 	before=$(version)
 	intervals 2
@@ -364,7 +364,7 @@ rolled_out() { kubectl -n "$1" rollout status "$2" --timeout=90s; }
 @test "a key that is dropped from the class disappears" {
 	holds bats-s dropped "{\"stays\": \"$VALUE-one\", \"goes\": \"$VALUE-two\"}"
 	objects one two | also=$(every 5s; fills dropped one=stays) class bats-s dropped e2e-provider
-	eventually 15 holds bats-s dropped "{\"stays\": \"$VALUE-one\"}"
+	eventually 30 holds bats-s dropped "{\"stays\": \"$VALUE-one\"}"
 }
 
 @test "a Secret survives a driver that is restarted, a rollover, and a scale to one and back" {
@@ -422,7 +422,7 @@ rolled_out() { kubectl -n "$1" rollout status "$2" --timeout=90s; }
 	# A driver that starts takes up the repeats where chance puts them, so it counts from
 	# there.
 	since=$(cat "$BATS_FILE_TMPDIR/restarted" "$BATS_FILE_TMPDIR/edited" | sort -n | tail -n 1)
-	eventually $((since + 300 - $(date +%s))) holds bats-s repeated "{\"key\": \"$VALUE-one\"}"
+	eventually $((since + 310 - $(date +%s))) holds bats-s repeated "{\"key\": \"$VALUE-one\"}"
 	echo "mended at most $(($(date +%s) - since)) s after the edit, or the start of a driver" >&3
 }
 

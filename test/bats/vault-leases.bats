@@ -157,11 +157,11 @@ user() { inside $NS "$1" cat /mnt/0/username; }
 	kubectl -n $NS delete deployment gone
 	kubectl -n $NS wait --for=delete pod -l app=gone --timeout=60s
 	two_left() { [ "$(leases gone)" = 2 ] || { leases gone; return 1; }; }
-	eventually 10 two_left
+	eventually 20 two_left
 	all_log_in kept 2 1
 	kubectl -n $NS delete deployment kept
 	kubectl -n $NS wait --for=delete pod -l app=kept --timeout=60s
-	eventually 10 no_leases gone
+	eventually 20 no_leases gone
 }
 
 @test "behind an Agent that caches, a deleted pod takes no user away from another" {
@@ -179,7 +179,7 @@ user() { inside $NS "$1" cat /mnt/0/username; }
 	all_log_in agent 1 1
 	kubectl -n $NS delete deployment agent
 	kubectl -n $NS wait --for=delete pod -l app=agent --timeout=60s
-	eventually 10 no_leases gone
+	eventually 20 no_leases gone
 }
 
 @test "the provider is replaced under fifty pods that are refreshed, and no login fails" {
