@@ -205,7 +205,7 @@ versions() {
 	before=$(eventually 30 versions versions)
 	jq -e 'length == 2 and all(length == 44)' <<<"$before"
 	kubectl -n $NS delete pod versions
-	eventually 30 test "$(kubectl -n $NS get spcps -o name | grep -c -- -versions)" = 0
+	eventually 60 absent -n $NS spcps versions-$NS-versions
 	account=web pod $NS versions versions
 	ready $NS versions
 	again=$(eventually 30 versions versions)
