@@ -10,6 +10,8 @@ SOAK ?= 30m
 BIN := bin/linux
 TOOLS := $(CURDIR)/bin/tools
 LINT := $(TOOLS)/golangci-lint
+HELM := $(TOOLS)/helm
+CHART := charts/strongroom
 # Modules that people write code in; those that only build other projects are not among them.
 MODULES := . tools test
 
@@ -30,7 +32,7 @@ help: ## explain the targets
 .PHONY: build
 build: ## build the static binaries into bin/linux
 	@mkdir -p $(BIN)
-	CGO_ENABLED=0 GOOS=linux GOARCH=$(ARCH) go build -trimpath -ldflags '-s -w' -o $(BIN)/ ./cmd/driver ./cmd/provider-vault ./cmd/provider-azure ./provider/providertest/fakeprovider
+	CGO_ENABLED=0 GOOS=linux GOARCH=$(ARCH) go build -trimpath -ldflags '-s -w' -o $(BIN)/ ./cmd/driver ./cmd/provider-vault ./cmd/provider-azure ./cmd/strongroomctl ./provider/providertest/fakeprovider
 
 .PHONY: images
 images: build $(TOOLS)/.built ## write an image of each binary as bin/images/NAME.tar
@@ -46,6 +48,16 @@ generate: $(TOOLS)/.built ## make the generated code and CRDs again
 	$(TOOLS)/protoc -plugins $(TOOLS)/protoc-gen-go,$(TOOLS)/protoc-gen-go-grpc provider/v1alpha1/service.proto provider/volumes/v1/volumes.proto
 	$(TOOLS)/controller-gen object paths=./api/...
 	$(TOOLS)/controller-gen crd paths=./api/... output:crd:dir=manifests/base/crds
+	@$(MAKE) --no-print-directory chart-files
+
+# What the chart takes from the manifests, see docs/adr/0022-helm-chart.md.
+.PHONY: chart-files
+chart-files:
+	@rm -rf $(CHART)/files && mkdir $(CHART)/files
+	@cd manifests && cp --parents base/crds/*.yaml base/{csidriver,daemonset,policy,rbac}.yaml \
+		components/{provider-azure,provider-vault}/daemonset.yaml components/{provider-vault,sync-secrets}/{policy,rbac}.yaml \
+		components/provider-vault-token-request/rbac.yaml components/network-policy/network-policy.yaml \
+		monitoring/{podmonitor,prometheusrule}.yaml ../$(CHART)/files
 
 .PHONY: fmt
 fmt: $(LINT) ## format the code
