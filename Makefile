@@ -5,6 +5,11 @@ SHELL := /bin/bash
 
 ARCH ?= $(shell go env GOARCH)
 TAG ?= dev
+# What binaries say of themselves. Without git, of a tarball for instance, set them; an empty one says nothing.
+VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null)
+COMMIT ?= $(shell git rev-parse HEAD 2>/dev/null)
+DATE ?= $(shell TZ=UTC0 git log -1 --format=%cd --date=format-local:%Y-%m-%dT%H:%M:%SZ 2>/dev/null)
+STAMP = -s -w $(foreach n,Version Commit Date,-X github.com/strongroom/strongroom/provider.linked$(n)=$($(shell echo $(n) | tr a-z A-Z)))
 FUZZTIME ?= 30s
 SOAK ?= 30m
 BIN := bin/linux
@@ -32,7 +37,7 @@ help: ## explain the targets
 .PHONY: build
 build: ## build the static binaries into bin/linux
 	@mkdir -p $(BIN)
-	CGO_ENABLED=0 GOOS=linux GOARCH=$(ARCH) go build -trimpath -ldflags '-s -w' -o $(BIN)/ ./cmd/driver ./cmd/provider-vault ./cmd/provider-azure ./cmd/strongroomctl ./provider/providertest/fakeprovider
+	CGO_ENABLED=0 GOOS=linux GOARCH=$(ARCH) go build -trimpath -buildvcs=false -ldflags '$(STAMP)' -o $(BIN)/ ./cmd/driver ./cmd/provider-vault ./cmd/provider-azure ./cmd/strongroomctl ./provider/providertest/fakeprovider
 
 .PHONY: images
 images: build $(TOOLS)/.built ## write an image of each binary as bin/images/NAME.tar
@@ -42,6 +47,11 @@ images: build $(TOOLS)/.built ## write an image of each binary as bin/images/NAM
 	$(TOOLS)/image --arch $(ARCH) --binary $(BIN)/provider-vault --entrypoint /provider-vault --tag strongroom/provider-vault:$(TAG) --user 0 --out bin/images/provider-vault.tar
 	$(TOOLS)/image --arch $(ARCH) --binary $(BIN)/provider-azure --entrypoint /provider-azure --tag strongroom/provider-azure:$(TAG) --user 0 --out bin/images/provider-azure.tar
 	$(TOOLS)/image --arch $(ARCH) --binary $(BIN)/fakeprovider --entrypoint /fakeprovider --tag strongroom/fakeprovider:$(TAG) --user 0 --out bin/images/fakeprovider.tar
+
+.PHONY: chart
+chart: $(HELM) ## write the chart into bin/charts; TAG=v1.2.3 is its version, too
+	@mkdir -p bin/charts
+	$(HELM) package $(CHART) --version $(if $(filter v%,$(TAG)),$(TAG:v%=%),0.0.0-$(TAG)) --app-version $(TAG) --destination bin/charts
 
 .PHONY: generate
 generate: $(TOOLS)/.built ## make the generated code and CRDs again
@@ -64,7 +74,7 @@ fmt: $(LINT) ## format the code
 	@for m in $(MODULES); do (cd $$m && $(LINT) fmt -c $(CURDIR)/.golangci.yml ./...) || exit 1; done
 
 .PHONY: tools
-tools: $(TOOLS)/.built $(LINT) ## build the pinned tools into bin/tools
+tools: $(TOOLS)/.built $(LINT) $(HELM) ## build the pinned tools into bin/tools
 
 $(TOOLS)/.built: tools/go.mod tools/go.sum $(wildcard tools/*/*.go)
 	@mkdir -p $(TOOLS)
@@ -77,14 +87,20 @@ $(LINT): tools/lint/go.mod tools/lint/go.sum
 	cd tools/lint && GOBIN=$(TOOLS) CGO_ENABLED=0 go install tool
 	@touch $@
 
+# So does Helm's.
+$(HELM): tools/helm/go.mod tools/helm/go.sum
+	@mkdir -p $(TOOLS)
+	cd tools/helm && GOBIN=$(TOOLS) CGO_ENABLED=0 go install tool
+
 ##### check
 
 .PHONY: lint
-lint: $(LINT) ## run the linters over all modules
+lint: $(LINT) $(HELM) ## run the linters over all modules and the chart
 	@for m in $(MODULES); do echo "golangci-lint in $$m"; (cd $$m && $(LINT) run -c $(CURDIR)/.golangci.yml --build-tags attack,sanity,node ./...) || exit 1; done
+	$(HELM) lint --strict $(CHART)
 
 .PHONY: check
-check: $(TOOLS)/.built $(LINT) ## unit tests with the race detector and the linters; needs no root
+check: $(TOOLS)/.built $(LINT) $(HELM) ## unit tests with the race detector and the linters; needs no root
 	@rm -f bin/results
 	@test/step 'unit tests, race detector' test/unit unit . -race -short ./...
 	@test/step 'linters' $(MAKE) --no-print-directory lint

@@ -10,7 +10,6 @@ import (
 	"net/http"
 	"os"
 	"os/signal"
-	"runtime/debug"
 	"syscall"
 )
 
@@ -118,8 +117,7 @@ func newLog(w io.Writer, format string, level slog.Leveler) *slog.Logger {
 }
 
 func printVersion(format string) (code int) {
-	info, _ := debug.ReadBuildInfo()
-	if err := buildOf(info).print(os.Stdout, format); err != nil {
+	if err := buildOf(BuildInfo()).print(os.Stdout, format); err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		return 1
 	}

@@ -9,6 +9,8 @@ import (
 	"regexp"
 	"runtime"
 	"runtime/debug"
+	"slices"
+	"strconv"
 	"strings"
 )
 
@@ -30,10 +32,57 @@ type build struct {
 	MinDriver    string `json:"minDriverVersion"`
 }
 
-// BuildVersion is the version of the main module that the binary was built from.
-func BuildVersion() string {
+// What the linker is told with -X, as make does: the version, the commit and its time.
+// They are empty otherwise.
+//
+//nolint:gochecknoglobals // the linker writes into variables only
+var linkedVersion, linkedCommit, linkedDate string
+
+// BuildInfo is what Go wrote into the binary, as [debug.ReadBuildInfo] has it. Where
+// the linker was told a version, commit or time, these take the place of Go's: of
+// Main.Version and of the settings vcs.revision, vcs.time and vcs.modified.
+func BuildInfo() *debug.BuildInfo {
 	info, _ := debug.ReadBuildInfo()
-	return version(info)
+	return linked(info, linkedVersion, linkedCommit, linkedDate)
+}
+
+func linked(info *debug.BuildInfo, version, commit, date string) *debug.BuildInfo {
+	out := &debug.BuildInfo{}
+	if info != nil {
+		*out = *info
+	}
+	if version == "" {
+		return out
+	}
+	out.Main.Version = version
+	out.Settings = slices.DeleteFunc(slices.Clone(out.Settings), func(s debug.BuildSetting) bool {
+		return strings.HasPrefix(s.Key, "vcs.")
+	})
+	add := func(key, value string) {
+		out.Settings = append(out.Settings, debug.BuildSetting{Key: key, Value: value})
+	}
+	if commit != "" {
+		add("vcs.revision", commit)
+		add("vcs.modified", strconv.FormatBool(strings.HasSuffix(version, "-dirty")))
+	}
+	if date != "" {
+		add("vcs.time", date)
+	}
+	return out
+}
+
+// BuildVersion is the version that the binary was built as: that of its main module,
+// unless the linker was told another.
+func BuildVersion() string { return version(BuildInfo()) }
+
+// BuildSetting is one of the settings of [BuildInfo], vcs.revision for instance, or empty.
+func BuildSetting(key string) string {
+	for _, s := range BuildInfo().Settings {
+		if s.Key == key {
+			return s.Value
+		}
+	}
+	return ""
 }
 
 func version(info *debug.BuildInfo) string {

@@ -41,6 +41,37 @@ func TestBuildOf(t *testing.T) {
 	}
 }
 
+func TestLinked(t *testing.T) {
+	t.Parallel()
+	info := &debug.BuildInfo{
+		Main:     debug.Module{Path: "example.com/x", Version: "(devel)"},
+		Settings: []debug.BuildSetting{{Key: "GOOS", Value: "linux"}, {Key: "vcs.revision", Value: "old"}, {Key: "vcs.modified", Value: "true"}},
+	}
+	for name, tc := range map[string]struct {
+		version, commit, date string
+		want                  build
+	}{
+		"nothing": {"", "abc", "", build{GitVersion: "(devel)", GitCommit: "old", GitTreeState: "dirty"}},
+		"all": {"v1.2.3", "abc", "2026-01-02T03:04:05Z", build{
+			Major: "1", Minor: "2", Patch: "3", GitVersion: "v1.2.3", GitCommit: "abc", GitTreeState: "clean", BuildDate: "2026-01-02T03:04:05Z",
+		}},
+		"dirty":   {"v1.2.3-4-gabc-dirty", "abc", "", build{Major: "1", Minor: "2", Patch: "3", GitVersion: "v1.2.3-4-gabc-dirty", GitCommit: "abc", GitTreeState: "dirty"}},
+		"tarball": {"v1.2.3", "", "", build{Major: "1", Minor: "2", Patch: "3", GitVersion: "v1.2.3"}},
+	} {
+		got := buildOf(linked(info, tc.version, tc.commit, tc.date))
+		got.GoVersion, got.Compiler, got.Platform, got.MinDriver = "", "", "", ""
+		if diff := cmp.Diff(tc.want, got); diff != "" {
+			t.Errorf("%s (-want +got):\n%s", name, diff)
+		}
+	}
+	if len(info.Settings) != 3 || info.Settings[1].Value != "old" {
+		t.Errorf("what Go wrote was changed: %v", info.Settings)
+	}
+	if got := linked(nil, "v1", "", ""); version(got) != "v1" {
+		t.Errorf("without build information: %q", version(got))
+	}
+}
+
 func TestPrintVersion(t *testing.T) {
 	t.Parallel()
 	want := build{Major: "1", GitVersion: "v1.0.0-\"odd\": {}", Platform: "linux/amd64", MinDriver: "v0.0.21"}

@@ -9,7 +9,6 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
-	"runtime/debug"
 	"syscall"
 
 	"github.com/strongroom/strongroom/pkg/csi"
@@ -49,23 +48,12 @@ func stagingDir(endpoint string) string {
 	return filepath.Join(filepath.Dir(address), "staging")
 }
 
-func setting(key string) string {
-	if info, ok := debug.ReadBuildInfo(); ok {
-		for _, s := range info.Settings {
-			if s.Key == key {
-				return s.Value
-			}
-		}
-	}
-	return ""
-}
-
 func userAgent() string {
 	return "strongroom-driver/" + provider.BuildVersion() + " (" + runtime.GOOS + "/" + runtime.GOARCH + ")"
 }
 
 func printVersion(w io.Writer) {
 	_ = json.NewEncoder(w).Encode(map[string]string{ //nolint:errchkjson // strings only
-		"BuildVersion": provider.BuildVersion(), "GitCommit": setting("vcs.revision"), "BuildDate": setting("vcs.time"),
+		"BuildVersion": provider.BuildVersion(), "GitCommit": provider.BuildSetting("vcs.revision"), "BuildDate": provider.BuildSetting("vcs.time"),
 	})
 }

@@ -5,11 +5,12 @@ import (
 	"fmt"
 	"io"
 	"runtime"
-	"runtime/debug"
 	"strings"
 	"text/tabwriter"
 
 	"sigs.k8s.io/yaml"
+
+	"github.com/strongroom/strongroom/provider"
 )
 
 // Print writes a result as the user wants it: value as JSON or YAML, or what table writes.
@@ -53,25 +54,12 @@ type Build struct {
 	Platform string `json:"platform"`
 }
 
-// ReadBuild reads what Go wrote into the binary.
+// ReadBuild reads what Go and the linker wrote into the binary.
 func ReadBuild() Build {
-	b := Build{Version: "(devel)", Go: runtime.Version(), Platform: runtime.GOOS + "/" + runtime.GOARCH}
-	info, ok := debug.ReadBuildInfo()
-	if !ok {
-		return b
+	return Build{
+		Version: provider.BuildVersion(), Commit: provider.BuildSetting("vcs.revision"), Date: provider.BuildSetting("vcs.time"),
+		Go: runtime.Version(), Platform: runtime.GOOS + "/" + runtime.GOARCH,
 	}
-	if info.Main.Version != "" {
-		b.Version = info.Main.Version
-	}
-	for _, s := range info.Settings {
-		switch s.Key {
-		case "vcs.revision":
-			b.Commit = s.Value
-		case "vcs.time":
-			b.Date = s.Value
-		}
-	}
-	return b
 }
 
 // Text is the version on one line.
