@@ -78,7 +78,7 @@ func TestGoMod(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, dir := range []string{"../..", "../../tools", "../../tools/lint"} {
+	for _, dir := range []string{"../..", "../../tools", "../../tools/lint", "../../tools/helm"} {
 		m := readMod(t, dir)
 		if len(m.Replace)+len(m.Exclude) > 0 {
 			t.Errorf("go.mod of %s replaces or excludes modules", m.Module.Path)

@@ -84,15 +84,15 @@ func ports[R network.NetworkPolicyIngressRule | network.NetworkPolicyEgressRule]
 	for _, rule := range rules {
 		switch r := any(rule).(type) {
 		case network.NetworkPolicyIngressRule:
-			all = append(all, named(r.Ports))
+			all = append(all, portNames(r.Ports))
 		case network.NetworkPolicyEgressRule:
-			all = append(all, named(r.Ports))
+			all = append(all, portNames(r.Ports))
 		}
 	}
 	return all
 }
 
-func named(ports []network.NetworkPolicyPort) string {
+func portNames(ports []network.NetworkPolicyPort) string {
 	var all []string
 	for _, p := range ports {
 		all = append(all, strings.TrimSuffix(p.Port.String()+"/"+strings.ReplaceAll(shown(p.Protocol), "-", "TCP"), "/TCP"))

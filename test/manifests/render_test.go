@@ -59,8 +59,8 @@ func folders(t *testing.T, kind string) []string {
 	return names
 }
 
-// withComponent is a kustomization of the base, a component, and what that needs.
-func withComponent(t *testing.T, name string) string {
+// withComponent is a kustomization of the base and components, and what the first needs.
+func withComponent(t *testing.T, names ...string) string {
 	t.Helper()
 	needs := map[string]string{"provider-vault-token-request": "provider-vault"}
 	dir := t.TempDir()
@@ -78,7 +78,7 @@ func withComponent(t *testing.T, name string) string {
 		t.Fatal(err)
 	}
 	text := "resources: [" + up + "/base]\ncomponents:\n"
-	for _, component := range []string{needs[name], name} {
+	for _, component := range append([]string{needs[names[0]]}, names...) {
 		if component != "" {
 			text += "- " + up + "/components/" + component + "\n"
 		}
@@ -109,9 +109,15 @@ func render(t *testing.T, c choice) []object {
 	if err != nil {
 		t.Fatalf("kubectl kustomize %s: %v: %s", c.path, err, &stderr)
 	}
+	return documents(t, out)
+}
+
+// documents are the objects of a stream of YAML.
+func documents(t *testing.T, text []byte) []object {
+	t.Helper()
 	var all []object
-	for r := utilyaml.NewYAMLReader(bufio.NewReader(bytes.NewReader(out))); ; {
-		text, err := r.Read()
+	for r := utilyaml.NewYAMLReader(bufio.NewReader(bytes.NewReader(text))); ; {
+		one, err := r.Read()
 		if errors.Is(err, io.EOF) {
 			return all
 		}
@@ -119,8 +125,8 @@ func render(t *testing.T, c choice) []object {
 			t.Fatal(err)
 		}
 		var head struct{ Kind string }
-		decode(t, object{yaml: text}, &head)
-		all = append(all, object{head.Kind, text})
+		decode(t, object{yaml: one}, &head)
+		all = append(all, object{head.Kind, one})
 	}
 }
 
