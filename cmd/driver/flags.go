@@ -45,6 +45,7 @@ type options struct {
 	podsDir                      string
 	maxVolumeBytes, maxNodeBytes int64
 	auditLog                     string
+	contentHashKey               string
 
 	warnings []string
 }
@@ -132,6 +133,8 @@ func (o *options) defineOwn(f *flag.FlagSet) {
 	f.Int64Var(&o.maxVolumeBytes, "max-volume-bytes", 32<<20, "most bytes that one volume may have; 0 is no bound")
 	f.Int64Var(&o.maxNodeBytes, "max-node-bytes", 1<<30, "most bytes that all volumes of the node may have; 0 is no bound")
 	f.StringVar(&o.auditLog, "audit-log", "", "file for one line of JSON per delivery, refresh and synced Secret, or - for the standard output; empty for none")
+	f.StringVar(&o.contentHashKey, "content-hash-key-file", "",
+		"file with the key of the content hash that filled Secrets carry as an annotation; empty for no hash")
 	f.BoolVar(&o.allowOverrides, "allow-attribute-overrides", false, "let volume attributes of a pod override parameters of its class")
 }
 

@@ -110,6 +110,7 @@ func assemble(o *options, source *provider.Client, log *slog.Logger) (*parts, er
 	if err != nil {
 		return nil, err
 	}
+	lookForHashKey(o, log)
 	journal, err := openJournal(o, log)
 	if err != nil {
 		return nil, err
@@ -138,13 +139,25 @@ func kubernetes(o *options, meter *metrics.Volumes) (*kube.Cluster, *kube.Secret
 		return nil, nil, fmt.Errorf("find the API server: %w", err)
 	}
 	api.Wrap(meter.Transport)
-	config := kube.Config{API: api, Node: o.nodeID, DriverName: o.driverName, UserAgent: userAgent()}
+	config := kube.Config{API: api, Node: o.nodeID, DriverName: o.driverName, UserAgent: userAgent(), ContentHashKeyFile: o.contentHashKey}
 	cluster, err := kube.New(config)
 	if err != nil {
 		return nil, nil, err
 	}
 	secrets, err := kube.NewSecrets(config)
 	return cluster, secrets, err
+}
+
+// lookForHashKey says if there is no key of content hashes. Kubelet may bring it later,
+// and it is no reason to mount nothing.
+func lookForHashKey(o *options, log *slog.Logger) {
+	if o.contentHashKey == "" {
+		return
+	}
+	if _, err := kube.ReadHashKey(o.contentHashKey); err != nil {
+		log.Warn("secrets are filled without a content hash until there is a key: make the secret that "+
+			"manifests/components/content-hash names", slog.String("err", err.Error()))
+	}
 }
 
 // openJournal returns the audit log, or nil if there is to be none. It stays open as

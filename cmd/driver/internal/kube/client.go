@@ -44,6 +44,8 @@ type Config struct {
 	// Node is the name of this node, DriverName that of the CSIDriver object.
 	Node, DriverName string
 	UserAgent        string
+	// ContentHashKeyFile holds the key of content hashes; "" for none on filled Secrets.
+	ContentHashKeyFile string
 }
 
 // api is how the API server is reached, and the kinds that are used there.

@@ -49,6 +49,8 @@ type Secrets struct {
 	now     func() time.Time
 	settle  time.Duration
 
+	contentKey *hashKey
+
 	states  states
 	owners  owners
 	refused memory[error] // by namespace: what is not allowed there
@@ -84,7 +86,8 @@ func NewSecrets(cfg Config) (*Secrets, error) {
 	}
 	return &Secrets{
 		client: c, secrets: secrets, node: cfg.Node, hashKey: key, now: time.Now, settle: settle,
-		states: newStates(), owners: newOwners(), refused: newMemory[error](), probed: newMemory[bool](),
+		contentKey: &hashKey{file: cfg.ContentHashKeyFile},
+		states:     newStates(), owners: newOwners(), refused: newMemory[error](), probed: newMemory[bool](),
 		worked: newMemory[time.Time](),
 	}, nil
 }
@@ -110,6 +113,7 @@ func (s *Secrets) Fill(ctx context.Context, c rotation.Copy) (time.Duration, err
 		return 0, err
 	}
 	f := &fill{s: s, copy: c, want: want, fetched: c.Fetched.UTC().Truncate(time.Microsecond)}
+	f.annotations = s.annotations(c.Pod.Namespace, c.Object.Annotations, want)
 	f.hash = s.hash(f.secret(written{}))
 	return f.run(ctx)
 }
@@ -125,18 +129,19 @@ func (s *Secrets) sweep(now time.Time) {
 
 // fill is one call of Fill.
 type fill struct {
-	s       *Secrets
-	copy    rotation.Copy
-	want    secretdata.Secret
-	fetched time.Time // as a SyncedSecret can hold it
-	hash    hash
-	owner   metav1.OwnerReference
-	seen    bool // the pod was looked at in this call
-	st      *state
-	look    bool // what is known of the SyncedSecret must not be relied on
-	looked  bool // it was read in this call
-	changed bool // the Secret did not hold what this node wrote
-	written bool
+	s           *Secrets
+	copy        rotation.Copy
+	want        secretdata.Secret
+	fetched     time.Time // as a SyncedSecret can hold it
+	hash        hash      // of annotations, too
+	annotations map[string]string
+	owner       metav1.OwnerReference
+	seen        bool // the pod was looked at in this call
+	st          *state
+	look        bool // what is known of the SyncedSecret must not be relied on
+	looked      bool // it was read in this call
+	changed     bool // the Secret did not hold what this node wrote
+	written     bool
 }
 
 // errPodGone ends a call whose pod needs no Secret any more.

@@ -38,6 +38,7 @@ func (l secretLab) parts() map[string]func(*testing.T) {
 		"foreign": l.foreign, "healed": l.healed, "dropped key": l.droppedKey, "another type": l.anotherType,
 		"invalid": l.invalid, "diverging": l.diverging, "behind": l.behindNode, "late": l.late, "killed": l.killed, "cut": l.cutOff,
 		"no rights": l.noRights, "policy": l.policy, "many owners": l.manyOwners, "cron job": l.cronJob, "side by side": l.sideBySide, "patience": l.patience,
+		"hashes": l.hashes, "late key": l.lateKey,
 	}
 }
 

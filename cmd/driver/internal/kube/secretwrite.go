@@ -145,7 +145,7 @@ func (f *fill) secret(at written) *corev1.Secret {
 		ObjectMeta: metav1.ObjectMeta{
 			Namespace: f.copy.Pod.Namespace, Name: f.want.Name,
 			UID: types.UID(at.uid), ResourceVersion: at.version,
-			Labels: labels, Annotations: f.copy.Object.Annotations,
+			Labels: labels, Annotations: f.annotations,
 		},
 		Type: corev1.SecretType(f.want.Type), Data: f.want.Data,
 	}
