@@ -20,6 +20,7 @@ import (
 const (
 	page    = "../../docs/providers/azure.md"
 	metrics = "../../docs/metrics.md"
+	flagsOf = "../../docs/reference/flags.md"
 )
 
 // update says that the page is to be written: go test ./cmd/provider-azure -run TestPage -update.
@@ -28,12 +29,16 @@ const update = "update"
 // The tables of the page are what the program says of itself.
 func TestPage(t *testing.T) {
 	t.Parallel()
+	write, table := flag.Lookup(update).Value.String() == "true", flagTable(programFlags())
 	err := reference.Check(page, map[string]string{
 		"parameters":    reference.Table("parameter", azureclass.Parameters()),
 		"object fields": reference.Table("field", azureclass.ObjectFields()),
-		"flags":         flagTable(programFlags()),
-	}, flag.Lookup(update).Value.String() == "true")
+		"flags":         table,
+	}, write)
 	if err != nil {
+		t.Error(err)
+	}
+	if err := reference.Check(flagsOf, map[string]string{"provider-azure": table}, write); err != nil {
 		t.Error(err)
 	}
 }

@@ -24,6 +24,7 @@ import (
 const (
 	page    = "../../docs/providers/vault.md"
 	metrics = "../../docs/metrics.md"
+	flagsOf = "../../docs/reference/flags.md"
 )
 
 // update says that the page is to be written: go test ./cmd/provider-vault -run TestPage -update.
@@ -57,12 +58,16 @@ func printFlags() {
 // The tables of the page are what the program says of itself.
 func TestPage(t *testing.T) {
 	t.Parallel()
+	write, table := flag.Lookup(update).Value.String() == "true", flags(t)
 	err := reference.Check(page, map[string]string{
 		"parameters":    reference.Table("parameter", vaultclass.Parameters()),
 		"object fields": reference.Table("field", vaultclass.ObjectFields()),
-		"flags":         flags(t),
-	}, flag.Lookup(update).Value.String() == "true")
+		"flags":         table,
+	}, write)
 	if err != nil {
+		t.Error(err)
+	}
+	if err := reference.Check(flagsOf, map[string]string{"provider-vault": table}, write); err != nil {
 		t.Error(err)
 	}
 }
