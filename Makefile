@@ -149,6 +149,11 @@ demo: ## show a pod that reads its secret from a real Vault; KEEP=1 leaves it ru
 	@test/step 'images' $(MAKE) --no-print-directory images
 	@test/step 'demo' test/demo.sh
 
+.PHONY: recording
+recording: ## run the demo, and write what it prints into docs/recording.md
+	@test/step 'images' $(MAKE) --no-print-directory images
+	@test/step 'recording' test/recording.sh
+
 .PHONY: attack
 attack: build $(TOOLS)/.built ## kill the driver at every system call and at random; ATTACK_LONG=1 for more, ATTACK_RANDOM=N kills
 	@rm -f bin/attack.log
