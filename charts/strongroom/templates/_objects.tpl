@@ -208,7 +208,11 @@ VALUES "objects" (of its files) "args" (as for strongroom.args).
     {{- end -}}
   {{- end -}}
 {{- end -}}
-{{- include "strongroom.print" .objects -}}
+{{- range .objects -}}
+  {{- if or $.root.Values.rbac.install (ne .kind "ServiceAccount") -}}
+    {{- include "strongroom.print" (list .) -}}
+  {{- end -}}
+{{- end -}}
 {{- include "strongroom.configMap" (dict "root" .root "name" .name "data" $values.settings) -}}
 {{- end -}}
 
