@@ -198,3 +198,24 @@ func TestFaultsAreFound(t *testing.T) {
 		t.Error(p.faults)
 	}
 }
+
+// What a page names as a path of the repository is there. Overlays that a page has its
+// reader make are not.
+func TestNamedPathsExist(t *testing.T) {
+	t.Parallel()
+	shape := regexp.MustCompile("`((?:api|charts|cmd|docs|examples|internal|manifests|pkg|test|tools)/[a-zA-Z0-9_./-]+)`")
+	named := 0
+	for name, p := range pages(t) {
+		for _, l := range p.prose {
+			for _, m := range shape.FindAllStringSubmatch(l.text, -1) {
+				named++
+				if _, err := os.Stat(filepath.Join(root, m[1])); err != nil && !strings.HasPrefix(m[1], "manifests/overlays/") {
+					t.Errorf("%s:%d: there is no %s", name, l.number, m[1])
+				}
+			}
+		}
+	}
+	if named < 50 {
+		t.Errorf("only %d paths found", named)
+	}
+}
