@@ -10,6 +10,8 @@ VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null)
 COMMIT ?= $(shell git rev-parse HEAD 2>/dev/null)
 DATE ?= $(shell TZ=UTC0 git log -1 --format=%cd --date=format-local:%Y-%m-%dT%H:%M:%SZ 2>/dev/null)
 STAMP = -s -w $(foreach n,Version Commit Date,-X github.com/strongroom/strongroom/provider.linked$(n)=$($(shell echo $(n) | tr a-z A-Z)))
+REGISTRY ?= strongroom
+RELEASE ?= bin/release
 FUZZTIME ?= 30s
 SOAK ?= 30m
 BIN := bin/linux
@@ -53,6 +55,14 @@ chart: $(HELM) ## write the chart into bin/charts; TAG=v1.2.3 is its version, to
 	@mkdir -p bin/charts
 	$(HELM) package $(CHART) --version $(if $(filter v%,$(TAG)),$(TAG:v%=%),0.0.0-$(TAG)) --app-version $(TAG) --destination bin/charts
 
+.PHONY: release
+release: $(HELM) ## write all that makes a version into bin/release: images, archives, chart, manifests, checksums; VERSION, REGISTRY
+	@test/packages ca-certificates
+	@mkdir -p $(TOOLS)
+	cd tools && CGO_ENABLED=0 go build -o $(TOOLS)/ ./release
+	$(TOOLS)/release --version '$(VERSION)' --commit '$(COMMIT)' --date '$(DATE)' --registry '$(REGISTRY)' \
+		$(if $(PLATFORMS),--platforms '$(PLATFORMS)') --out '$(RELEASE)'
+
 .PHONY: generate
 generate: $(TOOLS)/.built ## make the generated code and CRDs again
 	$(TOOLS)/protoc -plugins $(TOOLS)/protoc-gen-go,$(TOOLS)/protoc-gen-go-grpc provider/v1alpha1/service.proto provider/volumes/v1/volumes.proto
@@ -76,7 +86,7 @@ fmt: $(LINT) ## format the code
 .PHONY: tools
 tools: $(TOOLS)/.built $(LINT) $(HELM) ## build the pinned tools into bin/tools
 
-$(TOOLS)/.built: tools/go.mod tools/go.sum $(wildcard tools/*/*.go)
+$(TOOLS)/.built: tools/go.mod tools/go.sum $(wildcard tools/*/*.go tools/*/*/*.go)
 	@mkdir -p $(TOOLS)
 	cd tools && GOBIN=$(TOOLS) CGO_ENABLED=0 go install tool ./protoc ./image ./testsum
 	@touch $@
@@ -99,6 +109,12 @@ lint: $(LINT) $(HELM) ## run the linters over all modules and the chart
 	@for m in $(MODULES); do echo "golangci-lint in $$m"; (cd $$m && $(LINT) run -c $(CURDIR)/.golangci.yml --build-tags attack,sanity,node ./...) || exit 1; done
 	$(HELM) lint --strict $(CHART)
 
+.PHONY: vet
+vet: ## vet what has to compile elsewhere: all of it for Windows and arm64, strongroomctl for macOS
+	GOOS=windows GOARCH=amd64 go vet ./...
+	GOOS=linux GOARCH=arm64 go vet ./...
+	GOOS=darwin GOARCH=arm64 go vet ./cmd/strongroomctl/...
+
 .PHONY: check
 check: $(TOOLS)/.built $(LINT) $(HELM) ## unit tests with the race detector and the linters; needs no root
 	@rm -f bin/results
@@ -116,6 +132,8 @@ test: ## everything: check, root tests, generated files, tools, then bats on a r
 	@test/step 'unit and root tests, race detector' test/unit unit . -race -count=1 ./...
 	@test/step 'tests of the tools' test/unit tools tools ./...
 	@test/step 'linters' $(MAKE) --no-print-directory lint
+	@test/step 'vet for Windows, arm64 and macOS' $(MAKE) --no-print-directory vet
+	@test/step 'a release for one platform' $(MAKE) --no-print-directory release VERSION=v0.0.0-check PLATFORMS=linux/$(ARCH) RELEASE=bin/release-check
 	@test/step 'known vulnerabilities' test/vulnerabilities
 	@test/step 'tests of the test ground' test/unit ground test -tags node -count=1 ./...
 	@test/step 'CSI conformance' $(MAKE) --no-print-directory sanity

@@ -1,4 +1,4 @@
-package main
+package image
 
 import (
 	"archive/tar"
@@ -72,7 +72,7 @@ func files(t *testing.T, img v1.Image) map[string]*tar.Header {
 
 func TestImage(t *testing.T) {
 	cfg := testConfig(t, buildBinary(t, false))
-	if err := run(cfg); err != nil {
+	if err := Write(cfg); err != nil {
 		t.Fatal(err)
 	}
 	tag, err := name.NewTag(cfg.Tag)
@@ -130,7 +130,7 @@ func TestReproducible(t *testing.T) {
 	var tars [2][]byte
 	for i := range tars {
 		cfg := testConfig(t, bin)
-		if err := run(cfg); err != nil {
+		if err := Write(cfg); err != nil {
 			t.Fatal(err)
 		}
 		data, err := os.ReadFile(cfg.Out)
@@ -160,7 +160,7 @@ func TestRefused(t *testing.T) {
 		t.Run(tc.name, func(t *testing.T) {
 			cfg := testConfig(t, static)
 			tc.edit(t, &cfg)
-			err := run(cfg)
+			err := Write(cfg)
 			if err == nil || !strings.Contains(err.Error(), tc.want) {
 				t.Errorf("error %v, want one with %q", err, tc.want)
 			}

@@ -1,4 +1,4 @@
-package main
+package image
 
 import (
 	"archive/tar"
@@ -8,8 +8,10 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"maps"
 	"os"
 	"path"
+	"slices"
 	"strings"
 	"time"
 
@@ -59,22 +61,38 @@ func baseLayer(cas string) (v1.Layer, error) {
 	})
 }
 
-func binaryLayer(file, entrypoint string) (v1.Layer, error) {
-	data, err := os.ReadFile(file)
+func binaryLayer(cfg *Config) (v1.Layer, error) {
+	data, err := os.ReadFile(cfg.Binary)
 	if err != nil {
 		return nil, err
 	}
-	if err := checkStatic(file, data); err != nil {
+	if err := checkStatic(cfg.Binary, data); err != nil {
 		return nil, err
 	}
-	name := strings.TrimPrefix(path.Clean(entrypoint), "/")
+	name := strings.TrimPrefix(path.Clean(cfg.Entrypoint), "/")
+	entries := append(parents(name), entry{path: name, mode: 0o755, data: data})
+	made := map[string]bool{}
+	for _, file := range slices.Sorted(maps.Keys(cfg.Texts)) {
+		for _, dir := range parents(file) {
+			if !made[dir.path] {
+				entries = append(entries, dir)
+			}
+			made[dir.path] = true
+		}
+		entries = append(entries, entry{path: file, mode: 0o644, data: cfg.Texts[file]})
+	}
+	return layer(entries)
+}
+
+// parents are the directories above a path.
+func parents(name string) []entry {
 	var entries []entry
 	for i, c := range name {
 		if c == '/' {
 			entries = append(entries, entry{path: name[:i], mode: 0o755})
 		}
 	}
-	return layer(append(entries, entry{path: name, mode: 0o755, data: data}))
+	return entries
 }
 
 // checkStatic refuses what could not start in an image that holds no C library.
