@@ -32,11 +32,7 @@ func tarball(files []file, date time.Time, compress bool) ([]byte, error) {
 	var out bytes.Buffer
 	var sink io.WriteCloser = plain{&out}
 	if compress {
-		zw, err := gzip.NewWriterLevel(&out, gzip.BestCompression)
-		if err != nil {
-			return nil, err
-		}
-		sink = zw
+		sink = gzip.NewWriter(&out)
 	}
 	w := tar.NewWriter(sink)
 	for _, f := range files {

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"net/url"
 	"os"
+	"strings"
 	"time"
 
 	cdx "github.com/CycloneDX/cyclonedx-go"
@@ -26,7 +27,8 @@ func (r *Release) writeBOMs(context.Context) error {
 			return err
 		}
 		var out bytes.Buffer
-		if err := cdx.NewBOMEncoder(&out, cdx.BOMFileFormatJSON).SetPretty(true).Encode(r.bom(d, sha256.Sum256(binary))); err != nil {
+		if err := cdx.NewBOMEncoder(&out, cdx.BOMFileFormatJSON).SetPretty(true).
+			EncodeVersion(r.bom(d, sha256.Sum256(binary)), cdx.SpecVersion1_6); err != nil {
 			return err
 		}
 		if err := writeFile(r.bomPath(d), out.Bytes()); err != nil {
@@ -37,7 +39,8 @@ func (r *Release) writeBOMs(context.Context) error {
 }
 
 func (r *Release) bom(d *distribution, sum [sha256.Size]byte) *cdx.BOM {
-	root := component(module{d.info.Path, r.Version}, []string{"Apache-2.0"})
+	root := component(module{d.info.Main.Path, r.Version}, []string{"Apache-2.0"})
+	root.PackageURL += "#" + strings.TrimPrefix(d.info.Path, d.info.Main.Path+"/")
 	root.Type, root.Name = cdx.ComponentTypeApplication, d.Name
 	root.Hashes = &[]cdx.Hash{{Algorithm: cdx.HashAlgoSHA256, Value: hex.EncodeToString(sum[:])}}
 	root.Properties = &[]cdx.Property{{Name: "os", Value: d.platform.OS}, {Name: "arch", Value: d.platform.Arch}, {Name: "commit", Value: r.Commit}}

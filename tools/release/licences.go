@@ -101,7 +101,8 @@ func readLicence(dir string) (licence, error) {
 			return licence{}, err
 		}
 		for _, match := range licensecheck.Scan(text).Match {
-			if !match.IsURL {
+			// What is no licence by itself has no name of SPDX's.
+			if !match.IsURL && !strings.HasPrefix(match.ID, "GooglePatent") {
 				l.ids = append(l.ids, match.ID)
 			}
 		}
