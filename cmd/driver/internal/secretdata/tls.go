@@ -3,32 +3,21 @@ package secretdata
 import (
 	"errors"
 	"fmt"
-	"maps"
 	"slices"
 
 	corev1 "k8s.io/api/core/v1"
 
+	"github.com/strongroom/strongroom/internal/secretplan"
 	"github.com/strongroom/strongroom/provider"
 )
 
-// caKey is the key of the certificates that a user of the Secret is to trust.
-const caKey = corev1.ServiceAccountRootCAKey // ca.crt
+const caKey = secretplan.CAKey
 
 // tlsData makes the data of a Secret for TLS: a private key, the certificate that
 // belongs to it with those that lead to its issuer, and CA certificates if they are
-// asked for.
+// asked for. The plan has seen to it that the first two are there, and nothing else.
 func tlsData(sources map[string]provider.File) (map[string][]byte, error) {
-	for _, key := range slices.Sorted(maps.Keys(sources)) {
-		if key != corev1.TLSCertKey && key != corev1.TLSPrivateKeyKey && key != caKey {
-			return nil, fmt.Errorf("key %q has no place in a secret of type %s: it can have %s, %s and %s",
-				key, corev1.SecretTypeTLS, corev1.TLSCertKey, corev1.TLSPrivateKeyKey, caKey)
-		}
-	}
-	certFile, hasCert := sources[corev1.TLSCertKey]
-	keyFile, hasKey := sources[corev1.TLSPrivateKeyKey]
-	if !hasCert || !hasKey {
-		return nil, fmt.Errorf("a secret of type %s needs both %s and %s", corev1.SecretTypeTLS, corev1.TLSCertKey, corev1.TLSPrivateKeyKey)
-	}
+	certFile, keyFile := sources[corev1.TLSCertKey], sources[corev1.TLSPrivateKeyKey]
 	data := map[string][]byte{}
 	if err := pair(data, certFile, keyFile); err != nil {
 		return nil, err
