@@ -61,7 +61,23 @@ type Class struct {
 // a pod can log in is judged in between. The first thing that is wrong is the error.
 // (azure-contract 2, 4.7)
 func Parse(params map[string]string) (*Class, error) {
-	get := func(name string) string { return strings.TrimSpace(params[name]) }
+	c := read(params)
+	if err := c.parseMode(getter(params)); err != nil {
+		return nil, err
+	}
+	if err := c.checkNeeded(); err != nil {
+		return nil, err
+	}
+	return c, c.parseStaleIfError(getter(params)(paramStaleIfError))
+}
+
+func getter(params map[string]string) func(string) string {
+	return func(name string) string { return strings.TrimSpace(params[name]) }
+}
+
+// read takes what needs no judgement.
+func read(params map[string]string) *Class {
+	get := getter(params)
 	c := &Class{
 		Vault: get(paramVault), Tenant: get(paramTenant), Cloud: get(paramCloud), CloudFile: get(paramCloudFile),
 		Warnings: unknownParams(params), objects: params[paramObjects],
@@ -69,23 +85,24 @@ func Parse(params map[string]string) (*Class, error) {
 	if c.Tenant == "" {
 		c.Tenant = get(paramTenantOld)
 	}
-	if err := c.parseMode(get); err != nil {
-		return nil, err
-	}
+	return c
+}
+
+func (c *Class) checkNeeded() error {
 	switch {
 	case c.Vault == "":
-		return nil, fmt.Errorf("%s is not set: name the Key Vault", paramVault)
+		return ofParam(paramVault, fmt.Errorf("%s is not set: name the Key Vault", paramVault))
 	case c.Tenant == "":
 		// Operators look for the old spelling.
-		return nil, fmt.Errorf("%s is not set: give the tenant of the Key Vault in %s", paramTenantOld, paramTenant)
+		return ofParam(paramTenant, fmt.Errorf("%s is not set: give the tenant of the Key Vault in %s", paramTenantOld, paramTenant))
 	}
-	return c, c.parseStaleIfError(get(paramStaleIfError))
+	return nil
 }
 
 // CheckLogin says whether what the mode needs is there. It comes after the cloud.
 func (c *Class) CheckLogin() error {
 	if c.Mode == TokenProxy && c.ClientID == "" {
-		return fmt.Errorf("%s: %s needs %s: name the client id of the identity", c.Mode, paramTokenProxy, paramClientID)
+		return ofParam(paramTokenProxy, fmt.Errorf("%s: %s needs %s: name the client id of the identity", c.Mode, paramTokenProxy, paramClientID))
 	}
 	return nil
 }
@@ -106,7 +123,7 @@ func (c *Class) parseMode(get func(string) string) error {
 		}
 	}
 	if len(chosen) > 1 {
-		return fmt.Errorf("only one identity mode can be used: %s are all true", strings.Join(chosen, ", "))
+		return ofParam(chosen[1], fmt.Errorf("only one identity mode can be used: %s are all true", strings.Join(chosen, ", ")))
 	}
 	c.ClientID = get(paramClientID)
 	switch {
@@ -128,7 +145,7 @@ func parseBool(param, text string) (bool, error) {
 	}
 	on, err := strconv.ParseBool(text)
 	if err != nil {
-		return false, fmt.Errorf("failed to parse %s: %q is not \"true\" or \"false\"", param, clip(text))
+		return false, ofParam(param, fmt.Errorf("failed to parse %s: %q is not \"true\" or \"false\"", param, clip(text)))
 	}
 	return on, nil
 }
@@ -138,7 +155,7 @@ func (c *Class) parseStaleIfError(text string) (err error) {
 		return nil
 	}
 	if c.StaleIfError, err = time.ParseDuration(text); err != nil || c.StaleIfError < 0 {
-		return fmt.Errorf("failed to parse %s: %q is not a duration such as \"10m\"", paramStaleIfError, clip(text))
+		return ofParam(paramStaleIfError, fmt.Errorf("failed to parse %s: %q is not a duration such as \"10m\"", paramStaleIfError, clip(text)))
 	}
 	return nil
 }
@@ -148,10 +165,10 @@ func (c *Class) parseStaleIfError(text string) (err error) {
 func (c *Class) CheckVault() error {
 	const least, most = 3, 24
 	if len(c.Vault) < least || len(c.Vault) > most {
-		return fmt.Errorf("failed to get vault: %s %q must have %d to %d characters", paramVault, clip(c.Vault), least, most)
+		return ofParam(paramVault, fmt.Errorf("failed to get vault: %s %q must have %d to %d characters", paramVault, clip(c.Vault), least, most))
 	}
 	if strings.ContainsFunc(c.Vault, notInVaultName) {
-		return fmt.Errorf("failed to get vault: %s %q must consist of letters, digits and hyphens", paramVault, clip(c.Vault))
+		return ofParam(paramVault, fmt.Errorf("failed to get vault: %s %q must consist of letters, digits and hyphens", paramVault, clip(c.Vault)))
 	}
 	return nil
 }

@@ -103,22 +103,26 @@ func (i *item) object() (Object, error) {
 func (i *item) check(o *Object) error {
 	switch {
 	case o.Format != PEM && o.Format != PFX:
-		return fmt.Errorf("invalid objectFormat: %q, should be %s or %s", clip(i.Format), PEM, PFX)
+		return ofField("objectFormat", fmt.Errorf("invalid objectFormat: %q, should be %s or %s", clip(i.Format), PEM, PFX))
 	case o.Format == PFX && o.Type != Secret:
-		return fmt.Errorf("objectFormat %s is only for objectType %s", PFX, Secret)
+		return ofField("objectFormat", fmt.Errorf("objectFormat %s is only for objectType %s", PFX, Secret))
 	case o.Encoding != "" && o.Type != Secret:
-		return fmt.Errorf("objectEncoding is only for objectType %s", Secret)
+		return ofField("objectEncoding", fmt.Errorf("objectEncoding is only for objectType %s", Secret))
 	case !slices.Contains([]string{"", UTF8, Base64, Hex}, o.Encoding):
-		return fmt.Errorf("invalid objectEncoding: %q, should be %s, %s or %s", clip(i.Encoding), UTF8, Base64, Hex)
+		return ofField("objectEncoding", fmt.Errorf("invalid objectEncoding: %q, should be %s, %s or %s", clip(i.Encoding), UTF8, Base64, Hex))
 	}
 	if err := checkFile(o.File); err != nil {
-		return err
+		field := "objectAlias"
+		if i.Alias == "" {
+			field = "objectName"
+		}
+		return ofField(field, err)
 	}
 	if !slices.Contains([]string{Secret, Key, Cert}, o.Type) {
-		return fmt.Errorf("invalid objectType: %q, should be %s, %s or %s", clip(i.Type), Secret, Key, Cert)
+		return ofField("objectType", fmt.Errorf("invalid objectType: %q, should be %s, %s or %s", clip(i.Type), Secret, Key, Cert))
 	}
 	if o.Name == "" {
-		return errors.New("objectName must not be empty: name the object in the Key Vault")
+		return ofField("objectName", errors.New("objectName must not be empty: name the object in the Key Vault"))
 	}
 	return i.permission(o)
 }
@@ -129,7 +133,7 @@ func (i *item) permission(o *Object) error {
 	}
 	mode, err := strconv.ParseUint(i.Permission, 8, 32)
 	if err != nil || mode > 0o777 || mode == 0 { // which would mean the default
-		return fmt.Errorf("invalid filePermission: %q, should be octal digits between 0001 and 0777, such as 0640", clip(i.Permission))
+		return ofField("filePermission", fmt.Errorf("invalid filePermission: %q, should be octal digits between 0001 and 0777, such as 0640", clip(i.Permission)))
 	}
 	o.Mode = fs.FileMode(mode)
 	return nil
@@ -162,31 +166,13 @@ const (
 // ParseObjects reads the objects: YAML with a list of texts, each of which is YAML
 // again. (azure-contract 3)
 func (c *Class) ParseObjects() error {
-	switch {
-	case strings.TrimSpace(c.objects) == "":
-		return fmt.Errorf("%s is not set: list at least one object", paramObjects)
-	case len(c.objects) > maxText:
-		return fmt.Errorf("%s is longer than %d bytes", paramObjects, maxText)
-	}
-	var outer struct {
-		Array []string `yaml:"array"`
-	}
-	if err := yaml.Unmarshal([]byte(c.objects), &outer); err != nil {
-		return fmt.Errorf("failed to yaml unmarshal %s: want array: with one block of text for each object, as in \"- |\": %w", paramObjects, plain(err))
-	}
-	switch {
-	case len(outer.Array) == 0:
-		return fmt.Errorf("%s has no entry below array: list at least one object", paramObjects)
-	case len(outer.Array) > maxObjects:
-		return fmt.Errorf("%s has more than %d entries", paramObjects, maxObjects)
+	texts, err := c.entries()
+	if err != nil {
+		return err
 	}
 	files := map[string]int{}
-	for i, text := range outer.Array {
-		var it item
-		if err := yaml.Unmarshal([]byte(text), &it); err != nil {
-			return fmt.Errorf("unmarshal failed for %s at index %d: %w", paramObjects, i, plain(err))
-		}
-		o, err := it.object()
+	for i, text := range texts {
+		o, err := parseObject(i, text)
 		if err != nil {
 			return err
 		}
@@ -194,6 +180,37 @@ func (c *Class) ParseObjects() error {
 		c.Objects = append(c.Objects, o)
 	}
 	return nil
+}
+
+// entries are the texts of the objects.
+func (c *Class) entries() ([]string, error) {
+	switch {
+	case strings.TrimSpace(c.objects) == "":
+		return nil, fmt.Errorf("%s is not set: list at least one object", paramObjects)
+	case len(c.objects) > maxText:
+		return nil, fmt.Errorf("%s is longer than %d bytes", paramObjects, maxText)
+	}
+	var outer struct {
+		Array []string `yaml:"array"`
+	}
+	if err := yaml.Unmarshal([]byte(c.objects), &outer); err != nil {
+		return nil, fmt.Errorf("failed to yaml unmarshal %s: want array: with one block of text for each object, as in \"- |\": %w", paramObjects, plain(err))
+	}
+	switch {
+	case len(outer.Array) == 0:
+		return nil, fmt.Errorf("%s has no entry below array: list at least one object", paramObjects)
+	case len(outer.Array) > maxObjects:
+		return nil, fmt.Errorf("%s has more than %d entries", paramObjects, maxObjects)
+	}
+	return outer.Array, nil
+}
+
+func parseObject(i int, text string) (Object, error) {
+	var it item
+	if err := yaml.Unmarshal([]byte(text), &it); err != nil {
+		return Object{}, fmt.Errorf("unmarshal failed for %s at index %d: %w", paramObjects, i, plain(err))
+	}
+	return it.object()
 }
 
 // warn notes what passes, as it always did, but is hardly meant.

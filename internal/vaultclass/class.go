@@ -68,8 +68,25 @@ type TLS struct {
 // Parse reads the parameters of a class. The error lists everything that is
 // wrong, and neither it nor a warning shows a value of secretArgs.
 func Parse(params map[string]string) (*Class, error) {
-	var p problems
-	c := &Class{
+	c, p, warnings := parse(params)
+	if err := p.err(); err != nil {
+		return nil, err
+	}
+	for _, w := range warnings {
+		c.Warnings = append(c.Warnings, w.String())
+	}
+	return c, nil
+}
+
+// Check is [Parse] for those who look for what is wrong: one by one, with the place of
+// each. If there is something, the class is what could be read.
+func Check(params map[string]string) (c *Class, wrong, warnings []Problem) {
+	c, p, warnings := parse(params)
+	return c, p.list, warnings
+}
+
+func parse(params map[string]string) (c *Class, p problems, warnings []Problem) {
+	c = &Class{
 		Role:         params[paramRole],
 		Address:      params[paramAddress],
 		Namespace:    params[paramNamespace],
@@ -78,36 +95,32 @@ func Parse(params map[string]string) (*Class, error) {
 		Audience:     params[paramAudience],
 		TLS:          parseTLS(params, &p),
 		StaleIfError: staleIfError(params, &p),
-		Warnings:     unknownParams(params),
 	}
-	objects, warnings := parseObjects(params[paramObjects], &p)
+	warnings = unknownParams(params)
+	objects, ignored := parseObjects(params[paramObjects], &p)
 	c.Objects = objects
-	c.Warnings = append(c.Warnings, warnings...)
 	c.check(&p)
-	if err := p.err(); err != nil {
-		return nil, err
-	}
-	return c, nil
+	return c, p, append(warnings, ignored...)
 }
 
 func (c *Class) check(p *problems) {
 	switch c.AuthMethod {
 	case Kubernetes, JWT:
 		if c.Role == "" {
-			p.addf("%s is missing: name the Vault role to log in with", paramRole)
+			p.addf(paramRole, "%s is missing: name the Vault role to log in with", paramRole)
 		}
 	case AppRole, Cert: // the credential says it
 	default:
-		p.addf("%s %q is unknown: use %s, %s, %s or %s", paramAuthMethod, clip(c.AuthMethod), Kubernetes, JWT, AppRole, Cert)
+		p.addf(paramAuthMethod, "%s %q is unknown: use %s, %s, %s or %s", paramAuthMethod, clip(c.AuthMethod), Kubernetes, JWT, AppRole, Cert)
 	}
 	if c.Address != "" {
 		if err := CheckAddress(c.Address); err != nil {
-			p.addf("%s: %v", paramAddress, err)
+			p.addf(paramAddress, "%s: %v", paramAddress, err)
 		}
 	}
 	if c.AuthMount != "" {
 		if _, err := LoginPath(c.AuthMount); err != nil {
-			p.addf("%s: %v", paramAuthMount, err)
+			p.addf(paramAuthMount, "%s: %v", paramAuthMount, err)
 		}
 	}
 }
@@ -117,7 +130,7 @@ func authMount(params map[string]string, p *problems) string {
 	old, okOld := params[paramAuthMountOld]
 	switch {
 	case ok && okOld:
-		p.addf("%s and %s mean the same: remove %s", paramAuthMount, paramAuthMountOld, paramAuthMountOld)
+		p.addf(paramAuthMountOld, "%s and %s mean the same: remove %s", paramAuthMount, paramAuthMountOld, paramAuthMountOld)
 	case okOld:
 		return old
 	}
@@ -131,7 +144,7 @@ func staleIfError(params map[string]string, p *problems) time.Duration {
 	}
 	d, err := time.ParseDuration(text)
 	if err != nil || d < 0 {
-		p.addf("%s is %q: write a duration such as \"10m\", or leave it out", paramStaleIfError, clip(text))
+		p.addf(paramStaleIfError, "%s is %q: write a duration such as \"10m\", or leave it out", paramStaleIfError, clip(text))
 		return 0
 	}
 	return d
@@ -147,9 +160,17 @@ func parseTLS(params map[string]string, p *problems) TLS {
 		SkipVerify:  skipVerify(params, p),
 	}
 	if (t.ClientCert == "") != (t.ClientKey == "") {
-		p.addf("%s and %s belong together: give both or neither", paramClientCert, paramClientKey)
+		p.addf(cmp.Or(given(params, paramClientCert), paramClientKey), "%s and %s belong together: give both or neither", paramClientCert, paramClientKey)
 	}
 	return t
+}
+
+// given is the parameter if the class has it.
+func given(params map[string]string, param string) string {
+	if params[param] == "" {
+		return ""
+	}
+	return param
 }
 
 func skipVerify(params map[string]string, p *problems) *bool {
@@ -159,7 +180,7 @@ func skipVerify(params map[string]string, p *problems) *bool {
 	}
 	skip, err := strconv.ParseBool(text)
 	if err != nil {
-		p.addf("%s is %q: write \"true\" or \"false\", or leave it out", paramSkipVerify, clip(text))
+		p.addf(paramSkipVerify, "%s is %q: write \"true\" or \"false\", or leave it out", paramSkipVerify, clip(text))
 		return nil
 	}
 	return &skip

@@ -15,10 +15,10 @@ import (
 type fields map[string]yaml.Node
 
 // object decodes the fields and returns what has the wrong type.
-func (f fields) object() (o Object, wrong []string) {
-	add := func(err error) {
+func (f fields) object() (o Object, wrong []flaw) {
+	add := func(field string, err error) {
 		if err != nil {
-			wrong = append(wrong, err.Error())
+			wrong = append(wrong, flaw{field, err.Error()})
 		}
 	}
 	var err error
@@ -33,12 +33,12 @@ func (f fields) object() (o Object, wrong []string) {
 		{fieldEncoding, &o.Encoding},
 	} {
 		*t.to, err = f.text(t.field)
-		add(err)
+		add(t.field, err)
 	}
 	o.Mode, err = f.mode()
-	add(err)
+	add(fieldPermission, err)
 	o.Args, err = f.args()
-	add(err)
+	add(fieldArgs, err)
 	return o, wrong
 }
 
@@ -91,7 +91,7 @@ func (f fields) args() (json.RawMessage, error) {
 
 // unknown sorts the fields that do not exist into those that may be ignored and
 // those that are surely meant to be another.
-func (f fields) unknown() (ignored, wrong []string) {
+func (f fields) unknown() (ignored, wrong []flaw) {
 	known := []string{
 		fieldName, fieldPath, fieldKey, fieldMethod, fieldArgs, fieldPermission, fieldEncoding,
 	}
@@ -100,17 +100,17 @@ func (f fields) unknown() (ignored, wrong []string) {
 			continue
 		}
 		if meant := nearest(field, known); meant != "" {
-			wrong = append(wrong, fmt.Sprintf("field %q is unknown: did you mean %s?", clip(field), meant))
+			wrong = append(wrong, flaw{field, fmt.Sprintf("field %q is unknown: did you mean %s?", clip(field), meant)})
 			continue
 		}
-		ignored = append(ignored, fmt.Sprintf("unknown field %q is ignored", clip(field)))
+		ignored = append(ignored, flaw{field, fmt.Sprintf("unknown field %q is ignored", clip(field))})
 	}
 	return ignored, wrong
 }
 
 // unknownParams warns of parameters that look like a known one. All others pass
 // in silence: a class may be shared by tools that read their own.
-func unknownParams(params map[string]string) (warnings []string) {
+func unknownParams(params map[string]string) (warnings []Problem) {
 	known := []string{
 		paramRole, paramObjects, paramAddress, paramNamespace, paramAuthMount, paramAuthMountOld,
 		paramAudience, paramCACert, paramCADirectory, paramTLSServerName, paramClientCert,
@@ -121,7 +121,10 @@ func unknownParams(params map[string]string) (warnings []string) {
 			continue
 		}
 		if meant := nearest(param, known); meant != "" {
-			warnings = append(warnings, fmt.Sprintf("unknown parameter %q is ignored: did you mean %s?", clip(param), meant))
+			warnings = append(warnings, Problem{
+				Param: param, Object: -1,
+				Text: fmt.Sprintf("unknown parameter %q is ignored: did you mean %s?", clip(param), meant),
+			})
 		}
 	}
 	return warnings

@@ -39,17 +39,17 @@ func (o *Object) Decoding() string {
 }
 
 // check completes o and returns what is wrong with it.
-func (o *Object) check() (wrong []string) {
-	add := func(err error) {
+func (o *Object) check() (wrong []flaw) {
+	add := func(field string, err error) {
 		if err != nil {
-			wrong = append(wrong, err.Error())
+			wrong = append(wrong, flaw{field, err.Error()})
 		}
 	}
-	add(checkName(o.Name))
-	add(checkMethod(o.Method))
-	add(o.checkEncoding())
+	add(fieldName, checkName(o.Name))
+	add(fieldMethod, checkMethod(o.Method))
+	add(fieldEncoding, o.checkEncoding())
 	read, err := newRead(o)
-	add(err)
+	add(fieldPath, err)
 	o.Read = read
 	return wrong
 }

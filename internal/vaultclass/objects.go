@@ -27,19 +27,22 @@ const (
 	fieldVersion = "objectVersion"
 )
 
-func parseObjects(text string, p *problems) (objects []Object, warnings []string) {
+func parseObjects(text string, p *problems) (objects []Object, warnings []Problem) {
 	items := objectNodes(text, p)
 	for i, item := range items {
 		o, ignored, wrong := parseObject(item)
-		where := fmt.Sprintf("object %q (line %d)", clip(o.Name), item.Line)
+		where := fmt.Sprintf("object %q (line %d): ", clip(o.Name), item.Line)
 		if o.Name == "" {
-			where = fmt.Sprintf("object %d (line %d)", i+1, item.Line)
+			where = fmt.Sprintf("object %d (line %d): ", i+1, item.Line)
 		}
-		for _, w := range wrong {
-			p.addf("%s: %s", where, w)
+		at := func(f flaw) Problem {
+			return Problem{Param: paramObjects, Object: i, Field: f.field, Line: item.Line, Text: f.text, Where: where}
 		}
-		for _, w := range ignored {
-			warnings = append(warnings, where+": "+w)
+		for _, f := range wrong {
+			p.list = append(p.list, at(f))
+		}
+		for _, f := range ignored {
+			warnings = append(warnings, at(f))
 		}
 		objects = append(objects, o)
 	}
@@ -50,16 +53,16 @@ func parseObjects(text string, p *problems) (objects []Object, warnings []string
 // objectNodes returns the entries of the list, none if there is a problem.
 func objectNodes(text string, p *problems) []*yaml.Node {
 	if len(text) > maxObjectsText {
-		p.addf("%s is longer than %d bytes", paramObjects, maxObjectsText)
+		p.addf(paramObjects, "%s is longer than %d bytes", paramObjects, maxObjectsText)
 		return nil
 	}
 	var doc yaml.Node
 	if err := yaml.Unmarshal([]byte(text), &doc); err != nil {
-		p.addf("%s: %v", paramObjects, err)
+		p.addf(paramObjects, "%s: %v", paramObjects, err)
 		return nil
 	}
 	if budget := maxNodes; overBudget(&doc, &budget) {
-		p.addf("%s has more than %d values, aliases expanded", paramObjects, maxNodes)
+		p.addf(paramObjects, "%s has more than %d values, aliases expanded", paramObjects, maxNodes)
 		return nil
 	}
 	var list yaml.Node
@@ -68,13 +71,13 @@ func objectNodes(text string, p *problems) []*yaml.Node {
 	}
 	switch {
 	case list.Kind == yaml.SequenceNode && len(list.Content) > maxObjects:
-		p.addf("%s has more than %d entries", paramObjects, maxObjects)
+		p.addf(paramObjects, "%s has more than %d entries", paramObjects, maxObjects)
 	case list.Kind == yaml.SequenceNode && len(list.Content) > 0:
 		return list.Content
 	case list.Kind == yaml.SequenceNode || list.IsZero() || list.Tag == "!!null":
-		p.addf("%s is missing or empty: list at least one object", paramObjects)
+		p.addf(paramObjects, "%s is missing or empty: list at least one object", paramObjects)
 	default:
-		p.addf("%s must be a YAML list whose entries begin with \"- %s:\", not one of another shape", paramObjects, fieldName)
+		p.addf(paramObjects, "%s must be a YAML list whose entries begin with \"- %s:\", not one of another shape", paramObjects, fieldName)
 	}
 	return nil
 }
@@ -103,13 +106,13 @@ func deref(n *yaml.Node) *yaml.Node {
 	return n
 }
 
-func parseObject(item *yaml.Node) (o Object, ignored, wrong []string) {
+func parseObject(item *yaml.Node) (o Object, ignored, wrong []flaw) {
 	if deref(item).Kind != yaml.MappingNode {
-		return o, nil, []string{"must be a mapping of fields such as " + fieldName + " and " + fieldPath}
+		return o, nil, []flaw{{"", "must be a mapping of fields such as " + fieldName + " and " + fieldPath}}
 	}
 	var f fields
 	if err := item.Decode(&f); err != nil {
-		return o, nil, []string{err.Error()}
+		return o, nil, []flaw{{"", err.Error()}}
 	}
 	ignored, wrong = f.unknown()
 	o, mistyped := f.object()
@@ -118,20 +121,27 @@ func parseObject(item *yaml.Node) (o Object, ignored, wrong []string) {
 		wrong = append(wrong, o.check()...)
 	}
 	if o.Key == "" && o.Encoding != "" {
-		ignored = append(ignored, fieldEncoding+" has no meaning without "+fieldKey)
+		ignored = append(ignored, flaw{fieldEncoding, fieldEncoding + " has no meaning without " + fieldKey})
 	}
 	return o, ignored, wrong
 }
 
 func checkUnique(objects []Object, p *problems) {
 	count := map[string]int{}
+	second := -1
 	var twice []string
-	for _, o := range objects {
+	for i, o := range objects {
 		if count[o.Name]++; o.Name != "" && count[o.Name] == 2 {
 			twice = append(twice, o.Name)
+			if second < 0 {
+				second = i
+			}
 		}
 	}
 	if len(twice) > 0 {
-		p.addf("%s must be unique, but these are not: %s", fieldName, strings.Join(twice, ", "))
+		p.list = append(p.list, Problem{
+			Param: paramObjects, Object: second, Field: fieldName,
+			Text: fmt.Sprintf("%s must be unique, but these are not: %s", fieldName, strings.Join(twice, ", ")),
+		})
 	}
 }

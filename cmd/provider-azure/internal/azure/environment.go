@@ -13,6 +13,8 @@ import (
 	"syscall"
 
 	sdk "github.com/Azure/azure-sdk-for-go/sdk/azcore/cloud"
+
+	"github.com/strongroom/strongroom/internal/azureclass"
 )
 
 // environment is where vaults and their directory are.
@@ -79,8 +81,7 @@ func (cs *clouds) find(name, file string) (environment, error) {
 		return c, nil
 	}
 	if upper != customCloud {
-		return environment{}, fmt.Errorf("cloudName %.60q is not valid: there are AzurePublicCloud, AzureUSGovernmentCloud, AzureChinaCloud, "+
-			"AzureGermanCloud and AzureStackCloud", name)
+		return environment{}, azureclass.CheckCloud(name)
 	}
 	c, err := cs.custom(file)
 	if err != nil {

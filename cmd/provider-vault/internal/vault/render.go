@@ -3,8 +3,6 @@ package vault
 import (
 	"bytes"
 	"crypto/sha256"
-	"encoding/base64"
-	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -74,7 +72,7 @@ func (r *reply) render(o *vaultclass.Object) ([]byte, error) {
 	if o.Key == "" {
 		return whole(r.secret)
 	}
-	value, ok := fieldsOf(r.secret.Data)[o.Key]
+	value, ok := vaultclass.Fields(r.secret.Data)[o.Key]
 	if !ok {
 		return nil, provider.Errorf(provider.NotFound, "{%s}: secretKey %q: key does not exist in the secret", o.Path, o.Key)
 	}
@@ -152,37 +150,18 @@ func whole(s *api.Secret) ([]byte, error) {
 	return text, nil
 }
 
-// fieldsOf returns the secret's fields, which KV version 2 wraps once more.
-func fieldsOf(data map[string]any) map[string]any {
-	if inner, ok := data["data"].(map[string]any); ok {
-		return inner
-	}
-	return data
-}
-
 // valueBytes is a text as it is, anything else as compact JSON.
 func valueBytes(value any) ([]byte, error) {
-	if text, ok := value.(string); ok {
-		return []byte(text), nil
-	}
-	text, err := json.Marshal(value)
+	text, err := vaultclass.Bytes(value)
 	if err != nil {
 		return nil, provider.Errorf(provider.Internal, "the value cannot be written as JSON")
 	}
 	return text, nil
 }
 
-func decode(o *vaultclass.Object, text []byte) (out []byte, err error) {
-	switch o.Decoding() {
-	case vaultclass.Base64:
-		out, err = base64.StdEncoding.DecodeString(string(text))
-	case vaultclass.Hex:
-		out, err = hex.DecodeString(string(text))
-	default:
-		return text, nil
-	}
+func decode(o *vaultclass.Object, text []byte) ([]byte, error) {
+	out, err := o.Decode(text)
 	if err != nil {
-		// The decoder's error may show a character of the value.
 		return nil, provider.Errorf(provider.Invalid, "{%s}: secretKey %q: the value is not %s", o.Path, o.Key, o.Decoding())
 	}
 	return out, nil
