@@ -48,7 +48,7 @@ own_vault() (
 teardown_file() {
 	[ ! -e "$BATS_FILE_TMPDIR/ours" ] || rm -r $OVERLAY
 	kubectl delete namespace shop --ignore-not-found --timeout=120s
-	kubectl delete -f examples/quick-start/vault.yaml --ignore-not-found --timeout=60s
+	kubectl delete -f examples/quick-start/vault.yaml --ignore-not-found --wait=false
 	(. test/ground.sh && ground_install "${INSTALLED:-manifests/overlays/test}") # what the other tests run against
 }
 
