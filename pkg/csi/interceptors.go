@@ -9,6 +9,9 @@ import (
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
+
+	"github.com/strongroom/strongroom/pkg/rotation"
+	"github.com/strongroom/strongroom/provider"
 )
 
 // request is what may be logged of a call: never its context, secrets or tokens.
@@ -44,7 +47,7 @@ func (s *Server) guarded(ctx context.Context, req any, info *grpc.UnaryServerInf
 	defer func() {
 		if recover() != nil { // the cause's text may hold a value; the stack does not
 			s.cfg.Log.LogAttrs(ctx, slog.LevelError, "call panicked", slog.String("method", info.FullMethod), slog.String("stack", string(debug.Stack())))
-			resp, err = nil, status.Errorf(codes.Internal, "%s panicked: see the driver's log for the stack, and report it", info.FullMethod)
+			resp, err = nil, asStatus(rotation.Failed(info.FullMethod, rotation.DriverFault, provider.Errorf(provider.Internal, "the call panicked")))
 		}
 	}()
 	return next(ctx, req)

@@ -7,6 +7,7 @@ import (
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 
+	"github.com/strongroom/strongroom/pkg/rotation"
 	"github.com/strongroom/strongroom/provider"
 )
 
@@ -63,7 +64,8 @@ func (n *node) NodePublishVolume(ctx context.Context, req *csi.NodePublishVolume
 	v, err := volumeOf(req)
 	if err != nil {
 		n.reject("NodePublishVolume")
-		return nil, asStatus(err)
+		pod, _ := provider.ParseAttributes(req.GetVolumeContext())
+		return nil, asStatus(rotation.FailedMount(pod, rotation.VolumeInvalid, err))
 	}
 	if tokensInContext(req) {
 		v.Verify = n.verifyTokens
@@ -78,7 +80,7 @@ func (n *node) NodePublishVolume(ctx context.Context, req *csi.NodePublishVolume
 func (n *node) NodeUnpublishVolume(ctx context.Context, req *csi.NodeUnpublishVolumeRequest) (*csi.NodeUnpublishVolumeResponse, error) {
 	if err := checkUnpublish(req); err != nil {
 		n.reject("NodeUnpublishVolume")
-		return nil, asStatus(err)
+		return nil, asStatus(rotation.Failed("unmount the volume at "+req.GetTargetPath(), rotation.VolumeInvalid, err))
 	}
 	if err := n.Volumes.Unpublish(ctx, provider.VolumeID(req.GetVolumeId()), req.GetTargetPath()); err != nil {
 		return nil, asStatus(err)

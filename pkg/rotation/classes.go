@@ -2,6 +2,7 @@ package rotation
 
 import (
 	"context"
+	"fmt"
 	"maps"
 	"time"
 )
@@ -173,8 +174,15 @@ func (r *Volumes) classOf(ctx context.Context, name ClassName) (Class, error) {
 		return *use.class, nil
 	}
 	r.mu.Unlock()
-	return r.readClass(ctx, name)
+	class, err := r.readClass(ctx, name)
+	if err != nil {
+		return class, fmt.Errorf("failed to get %s: %w", name, err)
+	}
+	return class, nil
 }
 
 // String is what messages call a class.
 func (n ClassName) String() string { return "secretproviderclass " + n.Namespace + "/" + n.Name }
+
+// short is what the beginning of a message calls a class.
+func (n ClassName) short() string { return "secretproviderclass " + short(n.Namespace+"/"+n.Name) }

@@ -213,15 +213,11 @@ func (r *Volumes) fill(ctx context.Context, f filling) error {
 		if err == nil {
 			continue
 		}
-		refusal, refused := errors.AsType[*Refusal](err)
-		if !refused {
+		if _, refused := errors.AsType[*Refusal](err); !refused {
 			failed = errors.Join(failed, err)
 		}
 		if bad.err == nil {
-			bad = failure{reason: SecretInvalid, about: objects[i].Name, err: err}
-			if refused {
-				bad.reason = refusal.Reason
-			}
+			bad = failure{reason: SecretReason(err), about: objects[i].Name, err: err}
 		}
 	}
 	r.noteFilled(f, bad, failed != nil || r.isOutdated(f))
@@ -284,10 +280,10 @@ func (r *Volumes) noteFilled(f filling, bad failure, mayPass bool) {
 		k.memory.become(Condition{})
 	case bad.err == nil:
 		k.memory.filled(f)
-		k.memory.become(Condition{Type: Synced, OK: true, Reason: "Synced", Since: now})
+		k.memory.become(Condition{Type: Synced, OK: true, Reason: SyncedReason, Since: now})
 		r.fillOthers(f)
 	case !mayPass || bad.lasts(now):
-		k.memory.become(Condition{Type: Synced, Reason: bad.reason, Text: bad.err.Error(), Since: now})
+		k.memory.become(Condition{Type: Synced, Reason: bad.reason, Text: bad.reason.about(bad.err.Error()), Since: now})
 	}
 }
 

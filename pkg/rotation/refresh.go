@@ -97,6 +97,9 @@ func (r *Volumes) refresh(ctx context.Context, j job) {
 		r.lost(ctx, j.target)
 		return
 	}
+	if d.err != nil {
+		d.why = reasonOf(d.phase, d.err)
+	}
 	r.delivered(v, j.trigger, d)
 	r.logRefresh(ctx, v, j, d)
 	if d.err != nil {
@@ -319,29 +322,10 @@ func (r *Volumes) refreshFailed(j job, d delivery) {
 		k.failure.since = now
 	}
 	k.failure.tries++
-	k.failure.reason, k.failure.err = reasonOf(d), d.err
+	k.failure.reason, k.failure.err = d.why, d.err
 	if passing(kind) {
 		r.down[circuitName{k.memory.Provider, k.class}] = k.failure
 	}
-}
-
-// reasonOf names the phase in which a refresh failed.
-func reasonOf(d delivery) string {
-	switch d.phase {
-	case Classing:
-		return "RefreshFailedClass"
-	case Writing, Looking:
-		return "RefreshFailedWrite"
-	case Fetching, Done:
-	}
-	e, _ := errors.AsType[*provider.Error](d.err)
-	switch {
-	case e != nil && e.Step == provider.Connecting:
-		return "RefreshFailedProvider"
-	case e != nil && e.Step == provider.LoggingIn:
-		return "RefreshFailedLogin"
-	}
-	return "RefreshFailedFetch"
 }
 
 // lookForSubPaths warns once of containers that never see a refresh.
@@ -357,8 +341,8 @@ func (r *Volumes) lookForSubPaths(target string, v Volume) {
 		return
 	}
 	r.tell(news{Notice: Notice{
-		Pod: v.Pod, Class: v.className(), Reason: "SubPathNeverRefreshed",
-		Text: "a container mounts the volume of " + v.className().String() + " with subPath and keeps the files of its start: " +
+		Pod: v.Pod, Class: v.className(), Reason: SubPathNeverRefreshed,
+		Text: v.className().short() + ": a container mounts the volume with subPath and keeps the files of its start: " +
 			"mount the whole volume, or restart the pod when its secrets change",
 	}})
 }

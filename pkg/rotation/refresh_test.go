@@ -101,7 +101,7 @@ func wantRecord(t *testing.T, recorded []rotation.Snapshot, n int, want rotation
 	}
 	for _, c := range recorded[n-1].Conditions {
 		if c.Type == want.Type {
-			if c.OK != want.OK || want.Reason != "" && c.Reason != want.Reason {
+			if c.OK != want.OK || want.Reason != rotation.Unreasoned && c.Reason != want.Reason {
 				t.Errorf("recorded %+v, want %+v", c, want)
 			}
 			return
@@ -224,12 +224,12 @@ func TestFailingRefresh(t *testing.T) {
 		if got := w.content("/t/7"); got != "1" {
 			t.Errorf("content %q", got)
 		}
-		wantRecord(t, recorded(), 51, rotation.Condition{Type: rotation.Ready, Reason: "RefreshFailedLogin"})
-		w.wantNews(t, [2]string{"p RefreshFailedLogin 1 of 50 volumes", "permission denied"})
+		wantRecord(t, recorded(), 51, rotation.Condition{Type: rotation.Ready, Reason: rotation.LoginFailed})
+		w.wantNews(t, [2]string{"p LoginFailed secretproviderclass ns/c: the store refuses the login: ", "; 1 of 50 volumes on node  is not refreshed, its files stay as they are: permission denied"})
 		broken.Store(false)
 		time.Sleep(2 * interval)
 		wantRecord(t, recorded(), 52, rotation.Condition{Type: rotation.Ready, OK: true})
-		w.wantNews(t, [2]string{"p RefreshFailedLogin"}, [2]string{"secretproviderclass ns/c Refreshed", "refreshed again"})
+		w.wantNews(t, [2]string{"p LoginFailed"}, [2]string{"secretproviderclass ns/c Refreshed", "refreshed again"})
 		if got := counts(r); got[rotation.Stale]+got[rotation.Failing] != 0 {
 			t.Errorf("%+v", got)
 		}
@@ -255,7 +255,7 @@ func TestStoreDown(t *testing.T) {
 		if n := s.calls() - before; n > 25 {
 			t.Errorf("%d calls of a store that is down", n)
 		}
-		w.wantNews(t, [2]string{"secretproviderclass ns/c RefreshFailedFetch", "connection refused"})
+		w.wantNews(t, [2]string{"secretproviderclass ns/c StoreUnavailable", "connection refused"})
 		s.set("v2", nil)
 		time.Sleep(3 * time.Minute)
 		for n := range 50 {
@@ -352,7 +352,7 @@ func TestNotAnnounced(t *testing.T) {
 		time.Sleep(2*interval + time.Minute)
 		w.wantNews(t, [2]string{"p NotAnnounced"})
 		all := recorded()
-		wantRecord(t, all, len(all), rotation.Condition{Type: rotation.Ready, Reason: "NotAnnounced"})
+		wantRecord(t, all, len(all), rotation.Condition{Type: rotation.Ready, Reason: rotation.NotAnnounced})
 	})
 }
 

@@ -30,18 +30,6 @@ const (
 	expiryNotice = 7 * 24 * time.Hour
 )
 
-// Reasons of conditions and notices beside the phases of a failure.
-const (
-	reasonStale  = "RefreshStale"
-	reasonTokens = "TokensExpired"
-	// reasonUnclaimed: there are no tokens yet, since nobody brought any.
-	reasonUnclaimed = "NotAnnounced"
-	reasonExpiry    = "ContentExpires"
-	reasonServed    = "ServedStale"
-	reasonRefresh   = "Refreshed"
-	reasonSynced    = "Synced"
-)
-
 // lasts says whether a failure is worth telling.
 func (f failure) lasts(now time.Time) bool {
 	return f.err != nil && (f.tries >= lastingTries || now.Sub(f.since) >= lasting)
@@ -50,7 +38,7 @@ func (f failure) lasts(now time.Time) bool {
 // cause is one thing that is wrong with volumes of a class.
 type cause struct {
 	class  ClassName
-	reason string
+	reason Reason
 	about  string
 }
 
@@ -115,6 +103,7 @@ func (r *Volumes) review(ctx context.Context, now time.Time) {
 			wrong.add(k, cause{class: k.class, reason: ready.Reason}, ready.Text, lasts)
 		}
 		if lasts && k.isNewly(ready) {
+			ready.Text = ready.Reason.about(ready.Text)
 			changed[target] = ready
 		}
 		if s := k.memory.Synced; s.Type != "" && !s.OK && k.unfilled.err != nil {
@@ -136,7 +125,7 @@ func (r *Volumes) addServed(c complaints, target string, k *known) {
 	if k.memory.Served.IsZero() || k.failure.err != nil { // which is told
 		return
 	}
-	why := cause{class: k.class, reason: reasonServed}
+	why := cause{class: k.class, reason: ServedStale}
 	s, never := c.causes[why], r.times.staleAt(target).IsZero()
 	oldest := s == nil || k.memory.read().Before(s.example.memory.read())
 	once := never && (s == nil || s.once)
@@ -163,15 +152,15 @@ func (r *Volumes) readiness(target string, k *known, now time.Time) (c Condition
 	c = ready(now)
 	if asleep && k.volume.ID == "" { // kubelet announces it soon
 		if stale {
-			c.OK, c.Reason = false, reasonUnclaimed
-			c.Text = "kubelet has not announced the volume since the driver was started: look at the kubelet of the node, and whether the pod is ending"
+			c.OK, c.Reason = false, NotAnnounced
+			c.Text = "kubelet announces each mounted volume about once a minute, and not this one since the driver was started"
 		}
 		return c, stale
 	}
 	if asleep {
 		if stale || now.Sub(since) >= lasting {
-			c.OK, c.Reason = false, reasonTokens
-			c.Text = "its service account tokens have expired and kubelet brings no fresh ones: look at the kubelet of the node, and whether the pod is ending"
+			c.OK, c.Reason = false, TokensExpired
+			c.Text = "kubelet brings no fresh service account tokens"
 			return c, true
 		}
 	} else if f := r.failureOf(k, since); f.err != nil {
@@ -179,14 +168,14 @@ func (r *Volumes) readiness(target string, k *known, now time.Time) (c Condition
 		return c, stale || f.lasts(now)
 	}
 	if stale {
-		c.OK, c.Reason = false, reasonStale
+		c.OK, c.Reason = false, RefreshStale
 		c.Text = "it was refreshed last at " + k.memory.Fetched.UTC().Format(time.RFC3339) + ", which is more than two intervals ago"
 	}
 	return c, stale
 }
 
 func ready(since time.Time) Condition {
-	return Condition{Type: Ready, OK: true, Reason: "Mounted", Since: since}
+	return Condition{Type: Ready, OK: true, Reason: MountedReason, Since: since}
 }
 
 // stale needs r.mu.
@@ -221,9 +210,9 @@ func (r *Volumes) tellCauses(wrong map[cause]*sufferers, now time.Time) {
 		if p.lost || r.classes[c.class] == nil || sameKind(wrong, c) {
 			continue // nobody knew, nobody is left, or it is only called otherwise now
 		}
-		n := Notice{Class: c.class, ClassUID: r.uidOf(c.class), Good: true, Reason: reasonRefresh, Text: "volumes of " + c.class.String() + " are refreshed again"}
+		n := Notice{Class: c.class, ClassUID: r.uidOf(c.class), Good: true, Reason: RefreshedReason, Text: "volumes of " + c.class.String() + " are refreshed again"}
 		if c.about != "" {
-			n.Reason, n.Text = reasonSynced, fmt.Sprintf("secret %s/%s is filled again", c.class.Namespace, c.about)
+			n.Reason, n.Text = SyncedReason, fmt.Sprintf("secret %s/%s is filled again", c.class.Namespace, c.about)
 		}
 		r.tell(news{Notice: n})
 	}
@@ -290,22 +279,23 @@ func (r *Volumes) uidOf(name ClassName) string {
 func (s *sufferers) notice(c cause, node string) Notice {
 	n := Notice{Class: c.class, ClassUID: s.example.memory.ClassUID, Reason: c.reason}
 	pod := s.example.pod()
+	what, scope := c.class.short(), fmt.Sprintf("%d of %d volumes on node %s", s.count, s.of, node)
 	switch {
 	case c.about != "":
 		n.Pod = pod
-		n.Text = fmt.Sprintf("secret %s/%s, for %s: %s", c.class.Namespace, c.about, c.class, s.text)
-	case c.reason == reasonServed:
+		what, scope = "secret "+short(c.class.Namespace+"/"+c.about), "for "+c.class.String()
+	case c.reason == ServedStale:
 		if s.count == 1 {
 			n.Pod = pod
 		}
-		n.Text = fmt.Sprintf("%d of %d volumes of %s on node %s hold content that may be old, that of pod %s: %s", s.count, s.of, c.class, node, pod.Name, s.text)
+		scope += " hold content that may be old, that of pod " + pod.Name
 	case s.count == 1:
 		n.Pod = pod
-		n.Text = fmt.Sprintf("1 of %d volumes of %s on node %s is not refreshed, its files stay as they are: %s", s.of, c.class, node, s.text)
+		scope += " is not refreshed, its files stay as they are"
 	default:
-		n.Text = fmt.Sprintf("%d of %d volumes of %s on node %s are not refreshed, one of pod %s among them, their files stay as they are: %s",
-			s.count, s.of, c.class, node, pod.Name, s.text)
+		scope += " are not refreshed, one of pod " + pod.Name + " among them, their files stay as they are"
 	}
+	n.Text = what + ": " + c.reason.about("") + "; " + scope + ": " + s.text
 	return n
 }
 
@@ -325,8 +315,8 @@ func (r *Volumes) tellExpiry(k *known, now time.Time) {
 	}
 	m.Told, k.untold = m.Expires, time.Time{}
 	r.tell(news{Notice{
-		Pod: m.Pod, Class: k.class, Reason: reasonExpiry,
-		Text: fmt.Sprintf("what %s mounts ends at %s: renew it at its store", k.class, m.Expires.UTC().Format(time.RFC3339)),
+		Pod: m.Pod, Class: k.class, Reason: ContentExpires,
+		Text: fmt.Sprintf("what %s mounts ends at %s: renew it at its store", k.class.short(), m.Expires.UTC().Format(time.RFC3339)),
 	}, func() { k.untold = now }})
 }
 
@@ -382,7 +372,7 @@ func (r *Volumes) tellUsers(ctx context.Context) {
 				return
 			}
 			if err := r.cfg.Cluster.Tell(ctx, n.Notice); err != nil {
-				r.cfg.Log.LogAttrs(ctx, slog.LevelWarn, "make an event", slog.String("reason", n.Reason), slog.String("namespace", n.Class.Namespace),
+				r.cfg.Log.LogAttrs(ctx, slog.LevelWarn, "make an event", slog.String("reason", n.Reason.String()), slog.String("namespace", n.Class.Namespace),
 					slog.String("class", n.Class.Name), slog.String("text", n.Text), slog.String("err", err.Error()))
 				r.mu.Lock()
 				n.unheard()

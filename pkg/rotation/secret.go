@@ -2,6 +2,7 @@ package rotation
 
 import (
 	"context"
+	"errors"
 	"time"
 
 	"github.com/strongroom/strongroom/provider"
@@ -41,10 +42,10 @@ type Secrets interface {
 	Fill(ctx context.Context, c Copy) (again time.Duration, err error)
 }
 
-// Refusal is an error that stays until a person does something about it.
+// Refusal is an error that has a reason of its own. One about a Secret stays until a
+// person does something about it.
 type Refusal struct {
-	// Reason is one word from a closed set, for events and conditions.
-	Reason string
+	Reason Reason
 	Err    error
 }
 
@@ -53,14 +54,10 @@ func (r *Refusal) Error() string { return r.Err.Error() }
 // Unwrap returns the error itself.
 func (r *Refusal) Unwrap() error { return r.Err }
 
-// The reasons of refusals.
-const (
-	// SecretInvalid: what the class asks for cannot be made from the files.
-	SecretInvalid = "FailedToCreateSecret"
-	// SecretConflict: another class fills the Secret.
-	SecretConflict = "Conflict"
-	// SecretNotManaged: there is a Secret that the driver did not make.
-	SecretNotManaged = "SecretNotManaged"
-	// SyncNotAllowed: the driver may not write Secrets in the namespace.
-	SyncNotAllowed = "SyncNotAllowed"
-)
+// SecretReason says why a Secret could not be filled.
+func SecretReason(err error) Reason {
+	if refusal, ok := errors.AsType[*Refusal](err); ok {
+		return refusal.Reason
+	}
+	return SecretInvalid
+}

@@ -28,7 +28,7 @@ func TestForcedThoughNever(t *testing.T) {
 		s.set("v2", provider.Errorf(provider.Unavailable, "down"))
 		e.edit(r, func(c *rotation.Class) { c.Refresh = "1" })
 		time.Sleep(5 * time.Minute)
-		wantRecord(t, recorded(), 2, rotation.Condition{Type: rotation.Ready, Reason: "RefreshFailedFetch"})
+		wantRecord(t, recorded(), 2, rotation.Condition{Type: rotation.Ready, Reason: rotation.StoreUnavailable})
 		s.set("v2", nil)
 		time.Sleep(5 * time.Minute)
 		if got := w.content("/t/1"); got != "2" {
@@ -59,7 +59,7 @@ func TestFailingThenNever(t *testing.T) {
 		if got := counts(r); got[rotation.Failing]+got[rotation.Stale] != 0 {
 			t.Errorf("%v", got)
 		}
-		w.wantNews(t, [2]string{"p RefreshFailedFetch"}, [2]string{"", "are refreshed again"})
+		w.wantNews(t, [2]string{"p StoreDenied"}, [2]string{"", "are refreshed again"})
 	})
 }
 
@@ -149,7 +149,7 @@ func TestWhatFailsAloneAfterManyIsTold(t *testing.T) {
 			bad.Store(uids)
 			time.Sleep(20 * time.Minute)
 		}
-		w.wantNews(t, [2]string{"", "3 of 3 volumes"}, [2]string{"p1 RefreshFailedFetch", "1 of 3 volumes"}, [2]string{"p2 RefreshFailedFetch", "1 of 3 volumes"})
+		w.wantNews(t, [2]string{"", "3 of 3 volumes"}, [2]string{"p1 StoreUnavailable", "1 of 3 volumes"}, [2]string{"p2 StoreUnavailable", "1 of 3 volumes"})
 	})
 }
 
@@ -167,7 +167,7 @@ func TestWhatNobodyHeardIsToldLater(t *testing.T) {
 		}
 		s.set("v2", provider.Errorf(provider.Denied, "no"))
 		time.Sleep(30 * time.Minute)
-		w.wantNews(t, [2]string{"p RefreshFailedFetch", "1 of 1 volumes"})
+		w.wantNews(t, [2]string{"p StoreDenied", "1 of 1 volumes"})
 		if w.deaf != 0 {
 			t.Errorf("tried %d times too few", w.deaf)
 		}

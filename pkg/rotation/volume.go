@@ -91,7 +91,7 @@ type Found struct {
 type Condition struct {
 	Type   string    `json:"type"`
 	OK     bool      `json:"ok,omitempty"`
-	Reason string    `json:"reason"`
+	Reason Reason    `json:"reason"`
 	Text   string    `json:"text,omitempty"`
 	Since  time.Time `json:"since"`
 }
@@ -125,9 +125,10 @@ type Notice struct {
 	Class    ClassName
 	ClassUID string
 	// Good news is no warning.
-	Good bool
-	// Reason is one word, Text a sentence without any value.
-	Reason, Text string
+	Good   bool
+	Reason Reason
+	// Text is a sentence without any value.
+	Text string
 }
 
 // Source fetches content; [provider.Client] is one.
@@ -187,6 +188,8 @@ type Delivery struct {
 	// Served says that the store did not answer, and the provider served what it had.
 	Served bool
 	Err    error
+	// Reason is that of Err.
+	Reason Reason
 }
 
 // Meter counts.

@@ -88,9 +88,9 @@ type known struct {
 	untold   time.Time // when nobody heard that the content ends; zero if somebody did
 }
 
-// failure is why something could not be done; none if it has no reason.
+// failure is why something could not be done; none if it has no error.
 type failure struct {
-	reason string
+	reason Reason
 	about  string // a Secret, if it is about one
 	err    error
 	since  time.Time
@@ -237,7 +237,7 @@ func (r *Volumes) record(ctx context.Context, _ string, s Snapshot) (err error) 
 func (r *Volumes) recovered(ctx context.Context, what string, err *error) {
 	if recover() != nil {
 		r.cfg.Log.LogAttrs(ctx, slog.LevelError, what+" panicked", slog.String("stack", string(debug.Stack())))
-		*err = provider.Errorf(provider.Internal, "%s panicked: the log has more", what)
+		*err = &Refusal{DriverFault, provider.Errorf(provider.Internal, "%s panicked: the log has more", what)}
 	}
 }
 
@@ -306,8 +306,10 @@ func (r *Volumes) Publish(ctx context.Context, v Volume) error {
 		r.cfg.Meter.Delivered(Delivery{Trigger: OnMount, Phase: Done, Took: time.Since(start)})
 		return nil
 	}
-	d := delivery{phase: Looking, err: err}
-	if err == nil {
+	var d delivery
+	if err != nil {
+		d = notMounted(v, Class{}, Looking, err)
+	} else {
 		d = r.publish(ctx, v)
 	}
 	d.took, d.changed = time.Since(start), d.err == nil
@@ -330,12 +332,18 @@ type delivery struct {
 	took    time.Duration
 	changed bool
 	err     error
+	why     Reason // of err
+}
+
+// notDone is what came of a fetch that failed.
+func notDone(class Class, phase Phase, err error) delivery {
+	return delivery{class: class, phase: phase, err: err, why: reasonOf(phase, err)}
 }
 
 // delivered counts a delivery and enters it in the journal.
 func (r *Volumes) delivered(v Volume, trigger Trigger, d delivery) {
 	r.cfg.Meter.Delivered(Delivery{
-		Trigger: trigger, Provider: d.class.Provider, Phase: d.phase, Took: d.took, Changed: d.changed, Err: d.err,
+		Trigger: trigger, Provider: d.class.Provider, Phase: d.phase, Took: d.took, Changed: d.changed, Err: d.err, Reason: d.why,
 		Served: d.err == nil && d.resp != nil && !d.resp.Stale.IsZero(),
 	})
 	e := Entry{Trigger: trigger, Pod: v.Pod, Class: v.Class, Provider: d.class.Provider, Changed: d.changed, Err: d.err}
@@ -401,7 +409,7 @@ func (r *Volumes) announce(v Volume) {
 	if len(v.Attributes) == 0 || r.cfg.AllowOverrides {
 		return
 	}
-	r.tell(news{Notice: Notice{Pod: v.Pod, Class: v.className(), Reason: "OverrideRefused", Text: r.overrides(v)}})
+	r.tell(news{Notice: Notice{Pod: v.Pod, Class: v.className(), Reason: OverrideRefused, Text: v.className().short() + ": " + OverrideRefused.about(r.overrides(v))}})
 }
 
 func (r *Volumes) overrides(v Volume) string {
@@ -425,7 +433,7 @@ func (r *Volumes) takeTokens(v Volume) bool {
 func (r *Volumes) publish(ctx context.Context, v Volume) delivery {
 	ctx, end, err := r.begin(ctx, v.Target, exclusive)
 	if err != nil {
-		return delivery{phase: Looking, err: err}
+		return notMounted(v, Class{}, Looking, err)
 	}
 	defer end()
 	defer r.mounts.enter(mountHold)()
@@ -433,20 +441,22 @@ func (r *Volumes) publish(ctx context.Context, v Volume) delivery {
 	defer r.use(name)()
 	class, err := r.readClass(ctx, name)
 	if err != nil {
-		return delivery{phase: Classing, err: err}
+		d := notDone(class, Classing, err)
+		d.err = Failed("failed to get "+name.short(), d.why, err)
+		return d
 	}
 	start := time.Now()
 	a, err := r.ask(class, v)
 	if err != nil {
-		return delivery{class: class, phase: Fetching, err: failedMount(v, err)}
+		return notMounted(v, class, Fetching, err)
 	}
 	resp, err := r.fetch(ctx, v, a)
 	if err != nil {
-		return delivery{class: class, phase: Fetching, err: failedMount(v, err)}
+		return notMounted(v, class, Fetching, err)
 	}
 	m := remembered(v, class, resp, start)
 	if _, err := r.replace(v, Generation{Files: resp.Files}, m); err != nil {
-		return delivery{class: class, phase: Writing, err: failedMount(v, err)}
+		return notMounted(v, class, Writing, err)
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -455,8 +465,11 @@ func (r *Volumes) publish(ctx context.Context, v Volume) delivery {
 	return delivery{class: class, resp: resp, phase: Done}
 }
 
-func failedMount(v Volume, err error) error {
-	return fmt.Errorf("failed to mount secrets store objects for pod %s/%s: %w", v.Pod.Namespace, v.Pod.Name, err)
+// notMounted is what came of a publish that failed.
+func notMounted(v Volume, class Class, phase Phase, err error) delivery {
+	d := notDone(class, phase, err)
+	d.err = FailedMount(v.Pod, d.why, fmt.Errorf("%s: %w", v.className(), err))
+	return d
 }
 
 // remembered is what a volume remembers of a fetch that began at start.
@@ -509,7 +522,7 @@ func (r *Volumes) ask(class Class, v Volume) (ask, error) {
 func (r *Volumes) fetch(ctx context.Context, v Volume, a ask) (*provider.Response, error) {
 	if v.Verify != nil {
 		if err := v.Verify(ctx); err != nil {
-			return nil, err
+			return nil, notVerified(err)
 		}
 	}
 	resp, err := r.cfg.Source.Mount(ctx, a.provider, &provider.Request{
@@ -522,15 +535,22 @@ func (r *Volumes) fetch(ctx context.Context, v Volume, a ask) (*provider.Respons
 	return resp, err
 }
 
+// notVerified is the error of a volume whose tokens were not found to be kubelet's.
+func notVerified(err error) error {
+	if provider.KindOf(err) == provider.Invalid {
+		return &Refusal{VolumeInvalid, err}
+	}
+	return &Refusal{APIServerFailed, err}
+}
+
 func (r *Volumes) parameters(class Class, v Volume) (map[string]string, error) {
-	where := v.className().String()
 	switch {
 	case class.Provider == "":
-		return nil, provider.Errorf(provider.Invalid, "%s: spec.provider is not set", where)
+		return nil, provider.Errorf(provider.Invalid, "spec.provider is not set")
 	case len(class.Parameters) == 0:
-		return nil, provider.Errorf(provider.Invalid, "%s: spec.parameters is not set", where)
+		return nil, provider.Errorf(provider.Invalid, "spec.parameters is not set")
 	case len(v.Attributes) > 0 && !r.cfg.AllowOverrides:
-		return nil, provider.Errorf(provider.Invalid, "%s", r.overrides(v))
+		return nil, &Refusal{OverrideRefused, provider.Errorf(provider.Invalid, "%s", r.overrides(v))}
 	}
 	parameters := maps.Clone(class.Parameters)
 	maps.Copy(parameters, v.Attributes)
@@ -559,7 +579,7 @@ func (r *Volumes) unpublish(ctx context.Context, target string) error {
 	}
 	defer end()
 	if err = r.cfg.Files.Remove(target); err != nil {
-		return provider.Errorf(provider.Internal, "failed to clean and unmount target path %s: %w", target, err)
+		return Failed("failed to clean and unmount target path "+target, UnmountFailed, provider.Errorf(provider.Internal, "%w", err))
 	}
 	r.mu.Lock()
 	k := r.forget(target)

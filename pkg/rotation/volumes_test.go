@@ -56,7 +56,7 @@ func (w *world) Tell(_ context.Context, n rotation.Notice) error {
 	if who == "" {
 		who = n.Class.String()
 	}
-	w.told = append(w.told, who+" "+n.Reason+" "+n.Text)
+	w.told = append(w.told, who+" "+n.Reason.String()+" "+n.Text)
 	return nil
 }
 
@@ -256,10 +256,10 @@ func TestFailedPublishLeavesNothing(t *testing.T) {
 	}{
 		"class": {func(w *world) {
 			w.class = func(string, string) (rotation.Class, error) { return rotation.Class{}, boom }
-		}, "boom", provider.Denied},
+		}, "failed to get secretproviderclass ns/c: APIServerFailed: the API server gave no answer: check it, and the driver's rights: boom", provider.Denied},
 		"provider": {func(w *world) {
 			w.mount = func(context.Context, string, *provider.Request) (*provider.Response, error) { return nil, boom }
-		}, "failed to mount secrets store objects for pod ns/p: boom", provider.Denied},
+		}, "failed to mount secrets store objects for pod ns/p: StoreDenied: the store refuses the read: grant it to the role or identity: secretproviderclass ns/c: boom", provider.Denied},
 		"no provider": {func(w *world) {
 			w.class = func(string, string) (rotation.Class, error) {
 				return rotation.Class{Parameters: map[string]string{"a": "b"}}, nil
@@ -527,7 +527,7 @@ func TestRecordsAreResumed(t *testing.T) {
 			Target: "/t/1", Volume: "csi-1", Pod: volume(1).Pod, Class: "c", Versions: []provider.Version{{ID: "a", Version: "1"}},
 		}
 		want.Changed = start
-		want.Conditions = []rotation.Condition{{Type: rotation.Ready, OK: true, Reason: "Mounted", Since: start}}
+		want.Conditions = []rotation.Condition{{Type: rotation.Ready, OK: true, Reason: rotation.MountedReason, Since: start}}
 		if diff := cmp.Diff([]rotation.Snapshot{want}, recorded); diff != "" {
 			t.Errorf("(-want +got):\n%s", diff)
 		}
@@ -743,7 +743,7 @@ func TestOverridesOfAMountedVolume(t *testing.T) {
 			}
 		}
 		synctest.Wait()
-		if len(w.told) != 1 || !strings.HasPrefix(w.told[0], "p OverrideRefused volume attributes") || !strings.Contains(w.told[0], "but role would") {
+		if len(w.told) != 1 || !strings.HasPrefix(w.told[0], "p OverrideRefused secretproviderclass ns/c: ") || !strings.Contains(w.told[0], "but role would") {
 			t.Errorf("told %q", w.told)
 		}
 	})

@@ -136,8 +136,8 @@ func TestEveryCode(t *testing.T) {
 		prepare(t, l, v)
 		volumes[code] = v
 		err := l.driver.Publish(t.Context(), v)
-		text := "failed to mount secrets store objects for pod " + namespace + "/" + v.Pod + `: provider "odd": `
-		if status.Code(err) != want || !strings.Contains(err.Error(), text) || code != codes.OK && !strings.Contains(err.Error(), "told to fail") {
+		text := "failed to mount secrets store objects for pod " + namespace + "/" + v.Pod + ": "
+		if status.Code(err) != want || !strings.Contains(err.Error(), text) || !strings.Contains(err.Error(), v.Class+`: provider "odd": `) || code != codes.OK && !strings.Contains(err.Error(), "told to fail") {
 			t.Errorf("%v became %v, want %v: %v", code, status.Code(err), want, err)
 		}
 		l.is(t, v, stand.Nothing)

@@ -174,21 +174,21 @@ ready_is() { condition "$1" "$2-$1-$3" Ready "$4"; }
 }
 
 @test "a deleted class leaves the files, and shows" {
-	eventually 40 ready_is bats-r deleted deleted 'False RefreshFailedClass'
+	eventually 40 ready_is bats-r deleted deleted 'False SecretProviderClassNotFound'
 	ready_is bats-r deleted deleted 'not found'
 	shows bats-r deleted /mnt/0/third "$VALUE-1"
-	eventually 20 told bats-r deleted RefreshFailedClass 'its files stay as they are' 'not found'
+	eventually 20 told bats-r deleted SecretProviderClassNotFound 'its files stay as they are' 'not found'
 	kubectl -n bats-r get spcps deleted-bats-r-deleted | grep -E " $NODE_2 +False "
 }
 
 @test "a login that is refused leaves the files, and shows" {
-	eventually 40 ready_is bats-r login login 'False RefreshFailedLogin'
-	eventually 20 told bats-r login RefreshFailedLogin '1 of 1 volumes' "$NODE_2" 'told to fail with Denied'
+	eventually 40 ready_is bats-r login login 'False LoginFailed'
+	eventually 20 told bats-r login LoginFailed '1 of 1 volumes' "$NODE_2" 'told to fail with Denied'
 	shows bats-r login /mnt/0/third "$VALUE-1"
 }
 
 @test "one bad pod among healthy ones becomes visible within a minute after two intervals" {
-	eventually 70 ready_is bats-r "$(bad)" crowd 'False RefreshFailedFetch'
+	eventually 70 ready_is bats-r "$(bad)" crowd 'False StoreUnavailable'
 	elapsed=$(($(date +%s) - $(cut -d. -f1 "$BATS_FILE_TMPDIR/fails-since")))
 	[ $elapsed -le 70 ]
 	echo "visible after at most $elapsed s" >&3
@@ -197,7 +197,7 @@ ready_is() { condition "$1" "$2-$1-$3" Ready "$4"; }
 	metric "$NODE_2" 'strongroom_volumes_oldest_seconds{state="stale"}' | awk '{ exit !($1 > 10) }'
 	# Where the node is so busy that all four are late for a moment, their class is told
 	# first, and this pod when it has failed alone, which is tried twice a minute.
-	eventually 90 told bats-r "$(bad)" RefreshFailedFetch '1 of 4 volumes' "$NODE_2" 'its files stay as they are'
+	eventually 90 told bats-r "$(bad)" StoreUnavailable '1 of 4 volumes' "$NODE_2" 'its files stay as they are'
 	kubectl -n bats-r get events -o json | jq -e '[.items[] | select(.type == "Warning" and (.message | contains("bats-r/crowd"))).involvedObject | [.kind, .name]] | length <= 2 and length == (unique | length)'
 	# The others go on, though the failure looks as if the store were down.
 	for pod in crowd-1 crowd-2 crowd-3 crowd-4; do
@@ -209,13 +209,13 @@ ready_is() { condition "$1" "$2-$1-$3" Ready "$4"; }
 }
 
 @test "a store that is down for many pods makes one event, which counts them" {
-	eventually 40 told bats-down down RefreshFailedFetch "6 of 6 volumes of secretproviderclass bats-down/down on node $NODE_2 are not refreshed" 'told to fail with Unavailable'
+	eventually 40 told bats-down down StoreUnavailable "6 of 6 volumes on node $NODE_2 are not refreshed" 'told to fail with Unavailable'
 	for n in 1 2 3; do
-		eventually 30 condition bats-down "down-$n-bats-down-down" Ready 'False RefreshFailedFetch'
+		eventually 30 condition bats-down "down-$n-bats-down-down" Ready 'False StoreUnavailable'
 		shows bats-down "down-$n" /mnt/1/third "$VALUE-1"
 	done
 	kubectl -n bats-down get events -o json |
-		jq -e '[.items[] | select(.type == "Warning" and (.reason | startswith("Refresh")) and (.message | contains("bats-down/down")))] | length == 1'
+		jq -e '[.items[] | select(.type == "Warning" and .reason == "StoreUnavailable" and (.message | contains("bats-down/down")))] | length == 1'
 }
 
 @test "what a store that is asked too often says about when to come back is kept to" {
@@ -229,7 +229,7 @@ ready_is() { condition "$1" "$2-$1-$3" Ready "$4"; }
 }
 
 @test "a credential of the pod that is wanting shows, and its change is followed" {
-	eventually 40 ready_is bats-r credentialed credentialed 'False RefreshFailedFetch'
+	eventually 40 ready_is bats-r credentialed credentialed 'False ClassInvalid'
 	kubectl -n bats-r create secret generic credential --from-literal=second=y --dry-run=client -o yaml | kubectl apply -f - 2>/dev/null
 	announced bats-r credentialed
 	eventually 20 ready_is bats-r credentialed credentialed True
@@ -350,7 +350,7 @@ requests() {
 @test "a provider that is gone leaves the files, and shows until it is back" {
 	keep_logs
 	kubectl -n kube-system patch daemonset e2e-provider --type merge -p '{"spec":{"template":{"spec":{"nodeSelector":{"no-such-node":"x"}}}}}'
-	for n in 1 2; do eventually 40 ready_is bats-r "follow-$n" follow 'False RefreshFailedProvider'; done
+	for n in 1 2; do eventually 40 ready_is bats-r "follow-$n" follow 'False ProviderUnavailable'; done
 	for n in 1 2; do shows bats-r "follow-$n" /mnt/0/first "$VALUE-2"; done
 	[ "$(metric "$NODE_2" 'strongroom_provider_up{provider="e2e-provider"}')" = 0 ]
 	kubectl -n kube-system patch daemonset e2e-provider --type json -p '[{"op":"remove","path":"/spec/template/spec/nodeSelector/no-such-node"}]'

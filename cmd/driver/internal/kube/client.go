@@ -81,7 +81,7 @@ func New(cfg Config) (*Cluster, error) {
 func (c *Cluster) Class(ctx context.Context, namespace, name string) (rotation.Class, error) {
 	class, err := c.lookups.do(ctx, rotation.ClassName{Namespace: namespace, Name: name}, c.get)
 	if err != nil {
-		return rotation.Class{}, provider.Errorf(kindOf(err), "failed to get secretproviderclass %s/%s: %w", namespace, name, err)
+		return rotation.Class{}, provider.Errorf(kindOf(err), "%w", err)
 	}
 	return class, nil
 }

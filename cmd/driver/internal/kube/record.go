@@ -190,7 +190,7 @@ func condition(c rotation.Condition) metav1.Condition {
 		status = metav1.ConditionTrue
 	}
 	return metav1.Condition{
-		Type: c.Type, Status: status, Reason: c.Reason, Message: cut(c.Text, maxMessage),
+		Type: c.Type, Status: status, Reason: c.Reason.String(), Message: cut(c.Text, maxMessage),
 		LastTransitionTime: metav1.NewTime(c.Since.UTC().Truncate(time.Second)),
 	}
 }

@@ -31,20 +31,20 @@ func TestFailed(t *testing.T) {
 	throttled := apierrors.NewTooManyRequests(value, 7)
 	for _, tc := range []struct {
 		err    error
-		reason string // of a refusal; none: the error may pass
+		reason rotation.Reason // of a refusal; none: the error may pass
 		says   string
 	}{
 		{forbidden(`User "x" cannot create resource "secrets"`), rotation.SyncNotAllowed, "create secrets in namespace ns: the driver has no right to do so: install"},
-		{forbidden("not yet ready to handle request"), "", "has just been started and is not ready"},
+		{forbidden("not yet ready to handle request"), rotation.Unreasoned, "has just been started and is not ready"},
 		{forbidden("exceeded quota: q,"), rotation.SyncNotAllowed, "ResourceQuota of namespace ns is used up"},
 		{forbidden("the team's webhook"), rotation.SyncNotAllowed, "an admission plugin or webhook of the cluster refuses it"},
 		{forbidden("ValidatingAdmissionPolicy 'team' with binding 'b' denied request:"), rotation.SyncNotAllowed, "create secrets in namespace ns: policy team denies it"},
-		{ending, "", "the namespace is being deleted"},
+		{ending, rotation.Unreasoned, "the namespace is being deleted"},
 		{bad, rotation.SecretInvalid, "does not accept data[k]"},
 		{apierrors.NewRequestEntityTooLargeError(value), rotation.SecretInvalid, "too large"},
-		{throttled, "", "429 TooManyRequests"},
-		{apierrors.NewInternalError(errors.New(value)), "", "create secret ns/s: the API server answers 500 InternalError"},
-		{errAnswer, "", "cannot be read"},
+		{throttled, rotation.Unreasoned, "429 TooManyRequests"},
+		{apierrors.NewInternalError(errors.New(value)), rotation.Unreasoned, "create secret ns/s: the API server answers 500 InternalError"},
+		{errAnswer, rotation.Unreasoned, "cannot be read"},
 	} {
 		s, err := NewSecrets(Config{API: &rest.Config{Host: "http://127.0.0.1:1"}})
 		if err != nil {
@@ -70,7 +70,7 @@ func TestRightsThatWereThere(t *testing.T) {
 	}
 	now := time.Now()
 	s.now = func() time.Time { return now }
-	denied := func(namespace string) string {
+	denied := func(namespace string) rotation.Reason {
 		return reasonOf(s.failed(request{"update", "secrets", client.ObjectKey{Namespace: namespace, Name: "s"}},
 			apierrors.NewForbidden(schema.GroupResource{Resource: "secrets"}, "s", errors.New(`User "x" cannot update resource "secrets"`))))
 	}
@@ -80,7 +80,7 @@ func TestRightsThatWereThere(t *testing.T) {
 			t.Fatal(err)
 		}
 		for range 3 {
-			if got := denied("ns"); got != "" {
+			if got := denied("ns"); got != rotation.Unreasoned {
 				t.Fatalf("refused as %s at once", got)
 			}
 			now = now.Add(9 * time.Second)
@@ -98,11 +98,11 @@ func TestRightsThatWereThere(t *testing.T) {
 	}
 }
 
-func reasonOf(err error) string {
+func reasonOf(err error) rotation.Reason {
 	if refusal, ok := errors.AsType[*rotation.Refusal](err); ok {
 		return refusal.Reason
 	}
-	return ""
+	return rotation.Unreasoned
 }
 
 // Only our own policies are quoted.

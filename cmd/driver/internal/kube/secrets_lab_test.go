@@ -1,3 +1,5 @@
+//go:build unix
+
 package kube_test
 
 import (
@@ -355,7 +357,7 @@ func (d *driver) fill(t *testing.T, c rotation.Copy) time.Duration {
 }
 
 // refused wants a refusal that says something and shows nothing.
-func (d *driver) refused(t *testing.T, c rotation.Copy, reason string, says ...string) {
+func (d *driver) refused(t *testing.T, c rotation.Copy, reason rotation.Reason, says ...string) {
 	t.Helper()
 	_, err := d.Fill(t.Context(), c)
 	refusal, ok := errors.AsType[*rotation.Refusal](err)

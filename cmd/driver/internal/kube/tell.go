@@ -47,7 +47,7 @@ func (c *Cluster) Tell(ctx context.Context, n rotation.Notice) error {
 			Name:      about.Name[:min(len(about.Name), maxName-40)] + "." + strings.ToLower(rand.Text()),
 		},
 		InvolvedObject: about,
-		Type:           kind, Reason: n.Reason, Message: cut(n.Text, maxEventText),
+		Type:           kind, Reason: n.Reason.String(), Message: cut(n.Text, maxEventText),
 		Source:         corev1.EventSource{Component: componentOf(n.Reason), Host: c.node},
 		FirstTimestamp: now, LastTimestamp: now, Count: 1,
 	}
@@ -57,12 +57,13 @@ func (c *Cluster) Tell(ctx context.Context, n rotation.Notice) error {
 	return nil
 }
 
-func componentOf(reason string) string {
+func componentOf(reason rotation.Reason) string {
 	switch reason {
-	case rotation.SecretInvalid, rotation.SecretConflict, rotation.SecretNotManaged, rotation.SyncNotAllowed, rotation.Synced:
+	case rotation.SecretInvalid, rotation.SecretConflict, rotation.SecretNotManaged, rotation.SyncNotAllowed, rotation.SyncedReason:
 		return secretComponent
+	default:
+		return component
 	}
-	return component
 }
 
 // cut keeps the beginning of a text, in whole characters.

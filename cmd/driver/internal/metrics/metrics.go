@@ -23,6 +23,13 @@ const (
 	maxNames   = 20 // different providers
 )
 
+// What is done to volumes, as a label.
+const (
+	mounting   = "mount"
+	refreshing = "refresh"
+	unmounting = "unmount"
+)
+
 // Volumes counts what is done to volumes.
 type Volumes struct {
 	registry      prometheus.Registerer
@@ -44,6 +51,7 @@ type Volumes struct {
 	synced        *prometheus.CounterVec
 	syncTook      prometheus.Histogram
 	refused       *prometheus.CounterVec
+	failed        *prometheus.CounterVec
 	calls         *prometheus.HistogramVec
 	callsInFlight *prometheus.GaugeVec
 	requests      *prometheus.CounterVec
@@ -94,6 +102,8 @@ func New(registry prometheus.Registerer) (*Volumes, error) {
 		synced:   counter("sync_k8s_secret_total", "Kubernetes Secrets filled, or found as they should be.", "provider"),
 		syncTook: upstreamHistogram("k8s_secret_duration_sec", "Seconds that it took to fill a Kubernetes Secret."),
 		refused:  own("strongroom_secret_errors_total", "Kubernetes Secrets that could not be filled.", "provider", "reason"),
+		failed: own("strongroom_errors_total", "Mounts, refreshes and unmounts that failed, by the reason that docs/troubleshooting.md explains.",
+			"operation", "provider", "reason"),
 		calls: prometheus.NewHistogramVec(prometheus.HistogramOpts{
 			Name: "strongroom_provider_call_duration_seconds", Help: "Calls of providers, by the kind of their result.",
 			Buckets: prometheus.ExponentialBuckets(0.001, 4, 9), // 1 ms to 65 s
@@ -106,7 +116,7 @@ func New(registry prometheus.Registerer) (*Volumes, error) {
 	for _, c := range []prometheus.Collector{
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
 		v.published, v.publishErrors, unpublished, unpublishErrs, v.took, v.rotated, v.rotateErrors, v.rotateTook, v.refreshed,
-		v.served, v.refreshTook, v.synced, v.syncTook, v.refused, v.calls, v.callsInFlight, v.requests,
+		v.served, v.refreshTook, v.synced, v.syncTook, v.refused, v.failed, v.calls, v.callsInFlight, v.requests,
 	} {
 		if err := registry.Register(c); err != nil {
 			return nil, err
@@ -121,6 +131,7 @@ func (v *Volumes) refreshedOne(d rotation.Delivery) {
 	switch {
 	case d.Err != nil:
 		v.rotateErrors.WithLabelValues(name, v.errorType(d.Phase, d.Err), "true").Inc()
+		v.failed.WithLabelValues(refreshing, name, d.Reason.String()).Inc()
 		v.refreshed.WithLabelValues(name, provider.KindOf(d.Err).String()).Inc()
 		return
 	case d.Changed:
@@ -140,11 +151,7 @@ func (v *Volumes) Filled(name string, took time.Duration, err error) {
 		v.syncTook.Observe(took.Seconds())
 		return
 	}
-	reason := provider.KindOf(err).String()
-	if refusal, ok := errors.AsType[*rotation.Refusal](err); ok {
-		reason = refusal.Reason // from a closed set
-	}
-	v.refused.WithLabelValues(name, reason).Inc()
+	v.refused.WithLabelValues(name, rotation.SecretReason(err).String()).Inc()
 }
 
 // countServed counts stale answers. A provider has the series from its first delivery on.
@@ -171,6 +178,7 @@ func (v *Volumes) Delivered(d rotation.Delivery) {
 	if err != nil {
 		kind = provider.KindOf(err).String()
 		v.publishErrors.WithLabelValues(name, v.errorType(phase, err)).Inc()
+		v.failed.WithLabelValues(mounting, name, d.Reason.String()).Inc()
 	} else {
 		v.published.WithLabelValues(name).Inc()
 	}
@@ -197,6 +205,7 @@ func (v *Volumes) known(name string) string {
 func (v *Volumes) Unpublished(err error) {
 	if err != nil {
 		v.unpublishErrs.Inc()
+		v.failed.WithLabelValues(unmounting, "", rotation.UnmountFailed.String()).Inc()
 		return
 	}
 	v.unpublished.Inc()
@@ -206,8 +215,10 @@ func (v *Volumes) Unpublished(err error) {
 func (v *Volumes) Rejected(method string) {
 	if method == "NodeUnpublishVolume" {
 		v.unpublishErrs.Inc()
+		v.failed.WithLabelValues(unmounting, "", rotation.VolumeInvalid.String()).Inc()
 		return
 	}
+	v.failed.WithLabelValues(mounting, "", rotation.VolumeInvalid.String()).Inc()
 	v.publishErrors.WithLabelValues("", phaseType(rotation.Looking)).Inc()
 }
 
@@ -227,16 +238,17 @@ func (v *Volumes) errorType(phase rotation.Phase, err error) string {
 	return e.Reason
 }
 
-// phaseType is upstream's word for the phase that failed.
+// phaseType is upstream's word for the phase that failed, which is that of a reason for
+// whatever has no better one.
 func phaseType(phase rotation.Phase) string {
 	switch phase {
 	case rotation.Classing:
-		return "SecretProviderClassNotFound"
+		return rotation.ClassNotFound.String()
 	case rotation.Fetching:
-		return "GRPCProviderError"
+		return rotation.ProviderFailed.String()
 	case rotation.Writing:
-		return "FileWriteError"
+		return rotation.WriteFailed.String()
 	case rotation.Looking, rotation.Done:
 	}
-	return "FailedToMount"
+	return rotation.MountFailed.String()
 }
