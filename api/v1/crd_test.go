@@ -27,9 +27,14 @@ type version struct {
 	Deprecated         bool           `json:"deprecated"`
 	DeprecationWarning string         `json:"deprecationWarning"`
 	Subresources       map[string]any `json:"subresources"`
+	Columns            []column       `json:"additionalPrinterColumns"`
 	Schema             struct {
 		OpenAPIV3Schema schema `json:"openAPIV3Schema"`
 	} `json:"schema"`
+}
+
+type column struct {
+	Name string `json:"name"`
 }
 
 type crd struct {
@@ -86,8 +91,10 @@ func shape(t *testing.T, path string, s schema, into map[string]string) {
 	}
 }
 
+// isNew says whether something may be validated: what upstream does not have, and what no
+// driver ever mounted, which TestAdmission looks at.
 func isNew(path string) bool {
-	return strings.HasPrefix(path, ".spec.rotation") || strings.HasPrefix(path, ".status.conditions")
+	return path == ".spec" || path == ".spec.provider" || strings.HasPrefix(path, ".spec.rotation") || strings.HasPrefix(path, ".status.conditions")
 }
 
 func with(base, more map[string]string) map[string]string {
@@ -173,7 +180,7 @@ func checkShapes(t *testing.T, c crd, want ...map[string]string) {
 func checkVersions(t *testing.T, c crd, warning string) {
 	t.Helper()
 	for i := range c.Spec.Versions {
-		c.Spec.Versions[i].Schema.OpenAPIV3Schema = nil
+		c.Spec.Versions[i].Schema.OpenAPIV3Schema, c.Spec.Versions[i].Columns = nil, nil
 		if len(c.Spec.Versions[i].Subresources) == 0 {
 			c.Spec.Versions[i].Subresources = nil
 		}
@@ -216,6 +223,67 @@ func TestAddToScheme(t *testing.T) {
 		for _, k := range []string{kind, kind + "List"} {
 			if !s.Recognizes(v1.GroupVersion.WithKind(k)) {
 				t.Errorf("%s is unknown", k)
+			}
+		}
+	}
+}
+
+// Every field of our kinds says what it is for: kubectl explain shows it.
+func TestEveryFieldIsDescribed(t *testing.T) {
+	t.Parallel()
+	fields := 0
+	for _, plural := range []string{"secretproviderclasses", "secretproviderclasspodstatuses", "syncedsecrets"} {
+		for _, version := range readCRD(t, plural).Spec.Versions {
+			if version.Schema.OpenAPIV3Schema["description"] == nil {
+				t.Errorf("%s %s is not described", plural, version.Name)
+			}
+			fields += described(t, plural+" "+version.Name, version.Schema.OpenAPIV3Schema)
+		}
+	}
+	if fields < 80 {
+		t.Errorf("only %d fields were seen", fields)
+	}
+}
+
+// described counts fields, and fails the test for those without a description. That of
+// metadata is the API server's own.
+func described(t *testing.T, path string, s schema) (fields int) {
+	t.Helper()
+	properties, _ := s["properties"].(map[string]any)
+	for name, value := range properties {
+		field := value.(map[string]any)
+		if text, _ := field["description"].(string); strings.TrimSpace(text) == "" && name != "metadata" {
+			t.Errorf("%s.%s is not described", path, name)
+		}
+		fields += 1 + described(t, path+"."+name, field)
+	}
+	for _, inner := range []string{"items", "additionalProperties"} {
+		if value, ok := s[inner].(map[string]any); ok {
+			fields += described(t, path+"[]", value)
+		}
+	}
+	return fields
+}
+
+// Each kind has a short name, and columns that say what people look for.
+func TestNamesAndColumns(t *testing.T) {
+	t.Parallel()
+	for plural, want := range map[string]struct{ short, columns string }{
+		"secretproviderclasses":          {"spc", "Provider Interval Secrets Age"},
+		"secretproviderclasspodstatuses": {"spcps", "Pod Class Node Ready Reason Age"},
+		"syncedsecrets":                  {"ssec", "Class Node Fetched Age"},
+	} {
+		c := readCRD(t, plural)
+		if diff := cmp.Diff([]any{want.short}, c.Spec.Names["shortNames"]); diff != "" {
+			t.Errorf("%s (-want +got):\n%s", plural, diff)
+		}
+		for _, version := range c.Spec.Versions {
+			var columns []string
+			for _, column := range version.Columns {
+				columns = append(columns, column.Name)
+			}
+			if diff := cmp.Diff(want.columns, strings.Join(columns, " ")); diff != "" {
+				t.Errorf("%s %s (-want +got):\n%s", plural, version.Name, diff)
 			}
 		}
 	}

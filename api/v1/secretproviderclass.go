@@ -8,6 +8,10 @@ import metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 // +kubebuilder:object:root=true
 // +kubebuilder:resource:shortName=spc
 // +kubebuilder:storageversion
+// +kubebuilder:printcolumn:name="Provider",type=string,JSONPath=`.spec.provider`
+// +kubebuilder:printcolumn:name="Interval",type=string,priority=1,JSONPath=`.spec.rotation.interval`
+// +kubebuilder:printcolumn:name="Secrets",type=string,priority=1,JSONPath=`.spec.secretObjects[*].secretName`
+// +kubebuilder:printcolumn:name="Age",type=date,JSONPath=`.metadata.creationTimestamp`
 type SecretProviderClass struct {
 	metav1.TypeMeta   `json:",inline"`
 	metav1.ObjectMeta `json:"metadata,omitempty"`
@@ -20,11 +24,16 @@ type SecretProviderClass struct {
 	Status SecretProviderClassStatus `json:"status,omitempty"`
 }
 
-// SecretProviderClassSpec is what the author of a class states.
+// SecretProviderClassSpec is what the author of a class states. The API server refuses
+// only what no driver ever mounted; see docs/adr/0024.
+//
+// +kubebuilder:validation:XValidation:rule="has(self.provider) && self.provider != ”",reason=FieldValueRequired,fieldPath=".provider",message="spec.provider is needed: the name of the provider that fetches the files, vault for instance"
+// +kubebuilder:validation:XValidation:rule="has(self.parameters) && size(self.parameters) > 0",reason=FieldValueRequired,fieldPath=".parameters",message="spec.parameters is needed: a provider is not asked without any"
 type SecretProviderClassSpec struct {
 	// The name of the provider, "vault" for instance. The driver looks for its socket
 	// as <provider>.sock.
 	// +optional
+	// +kubebuilder:validation:XValidation:rule="self.matches('^[a-zA-Z0-9_-]{0,30}$')",message="must consist of letters, digits, - and _, at most 30: the driver looks for a socket of that name"
 	Provider Provider `json:"provider,omitempty"`
 	// Parameters for the provider, whose documentation says what they mean. At least
 	// one is needed to mount a volume.

@@ -7,7 +7,7 @@ import metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 // or pods that have none, and owns the Secret: when the last user goes, both go.
 //
 // +kubebuilder:object:root=true
-// +kubebuilder:resource:path=syncedsecrets
+// +kubebuilder:resource:path=syncedsecrets,shortName=ssec
 // +kubebuilder:storageversion
 // +kubebuilder:printcolumn:name="Class",type=string,JSONPath=`.spec.secretProviderClassName`
 // +kubebuilder:printcolumn:name="Node",type=string,JSONPath=`.status.nodeName`

@@ -115,14 +115,14 @@ teardown_file() { drop bats-a bats-b; }
 
 @test "a missing class is named in an event" {
 	pod bats-b lost good
-	eventually 60 failed_with bats-b lost 'failed to get secretproviderclass bats-b/good' 'not found'
+	eventually 60 failed_with bats-b lost 'failed to get secretproviderclass bats-b/good: SecretProviderClassNotFound: it does not exist: create it' 'not found'
 }
 
 @test "a missing provider is named in an event" {
 	objects foo | class bats-b nobody no-such-provider
 	pod bats-b nobody nobody
 	eventually 60 failed_with bats-b nobody 'error connecting to provider "no-such-provider": provider not found' \
-		'failed to mount secrets store objects for pod bats-b/nobody'
+		'failed to mount secrets store objects for pod bats-b/nobody: ProviderUnavailable: '
 }
 
 @test "bad parameters are named in an event, and mending the class mends the pod" {
@@ -133,12 +133,18 @@ teardown_file() { drop bats-a bats-b; }
 	ready bats-b bad
 }
 
-@test "a class without provider or without parameters is refused" {
-	kubectl apply -f - <<-END
-		{apiVersion: secrets-store.csi.x-k8s.io/v1, kind: SecretProviderClass, metadata: {name: hollow, namespace: bats-b}, spec: {}}
-	END
-	pod bats-b hollow hollow
-	eventually 60 failed_with bats-b hollow 'secretproviderclass bats-b/hollow: spec.provider is not set'
+@test "a class without provider or parameters, or with a misspelt field, is refused by kubectl apply" {
+	try() {
+		run kubectl apply -f - <<-END
+			{apiVersion: secrets-store.csi.x-k8s.io/v1, kind: SecretProviderClass, metadata: {name: hollow, namespace: bats-b}, spec: $1}
+		END
+		[ "$status" != 0 ]
+		[[ $output == *"$2"* ]] || { echo "$output"; return 1; }
+	}
+	try '{}' 'spec.provider is needed'
+	try '{provider: e2e-provider}' 'spec.parameters is needed'
+	try '{provider: e2e provider, parameters: {objects: x}}' 'must consist of letters, digits, - and _'
+	try '{provider: e2e-provider, paramters: {objects: x}}' 'unknown field "spec.paramters"'
 }
 
 @test "a pod cannot override the class" {
