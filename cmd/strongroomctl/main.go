@@ -2,9 +2,9 @@ package main
 
 import (
 	"context"
-	"io"
 	"os"
 	"os/signal"
+	"slices"
 	"syscall"
 
 	"github.com/strongroom/strongroom/cmd/strongroomctl/internal/cli"
@@ -23,9 +23,8 @@ func main() {
 
 // commands are all there are, in the order of the usage text.
 func commands() []cli.Command {
-	return []cli.Command{
-		{Name: "version", Short: "print the version of this program", Run: version},
-	}
+	last := cli.Command{Name: "version", Short: "print the version of this program", Run: version}
+	return slices.Concat(clusterCommands(), fileCommands(), []cli.Command{last})
 }
 
 func version(_ context.Context, env *cli.Env, args []string) error {
@@ -34,5 +33,5 @@ func version(_ context.Context, env *cli.Env, args []string) error {
 		return err
 	}
 	build := cli.ReadBuild()
-	return env.Print(build, func(w io.Writer) error { return build.Text(w) })
+	return env.Print(build, build.Text)
 }
