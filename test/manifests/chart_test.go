@@ -17,6 +17,7 @@ import (
 
 const (
 	chartFolder = "../../charts/strongroom"
+	chartData   = "../../charts/testdata"
 	helmBinary  = "../../bin/tools/helm"
 )
 
@@ -233,7 +234,7 @@ func label(o map[string]any) map[string]any {
 func TestChartGolden(t *testing.T) {
 	for name, same := range map[string]string{"default": "", "upstream": "commonLabels.team=platform", "everything": "monitoring.rules=true,monitoring.labels.release=prometheus"} {
 		t.Run(name, func(t *testing.T) {
-			values := filepath.Join("testdata", "chart-"+name+".values.yaml")
+			values := filepath.Join(chartData, name+".values.yaml")
 			base := named(t, installed(t, "--set", same))
 			got := named(t, installed(t, "--values", values))
 			text := notes(t, "--values", values)
@@ -252,7 +253,7 @@ func TestChartGolden(t *testing.T) {
 				}
 				text += "---\n" + string(object)
 			}
-			golden(t, "chart-"+name, text)
+			golden(t, filepath.Join("..", chartData, name), text) // from the folder testdata
 		})
 	}
 }
@@ -277,7 +278,7 @@ func upstreamValues(t *testing.T) string {
 	t.Helper()
 	cmd := exec.CommandContext(t.Context(), "go", "list", "-m", "-f", "{{.Dir}}", "sigs.k8s.io/secrets-store-csi-driver")
 	cmd.Dir = "../upstream"
-	cmd.Env = append(os.Environ(), "GOWORK=off", "GOFLAGS=-mod=mod", "GOPROXY=off")
+	cmd.Env = append(os.Environ(), "GOWORK=off", "GOPROXY=off")
 	out, err := cmd.Output()
 	dir := strings.TrimSpace(string(out))
 	if err != nil || dir == "" {
@@ -330,7 +331,7 @@ func TestChartSchema(t *testing.T) {
 
 // In another namespace, nothing points to kube-system but what is about kube-system.
 func TestChartNamespace(t *testing.T) {
-	flags := []string{"--namespace", "strongroom", "--values", filepath.Join("testdata", "chart-everything.values.yaml")}
+	flags := []string{"--namespace", "strongroom", "--values", filepath.Join(chartData, "everything.values.yaml")}
 	about := 0
 	for _, o := range installed(t, flags...) {
 		for line := range strings.Lines(string(o.yaml)) {
@@ -350,7 +351,7 @@ func TestChartNamespace(t *testing.T) {
 
 // No object of the chart waits for another: GitOps tools know nothing of Helm's hooks.
 func TestChartHasNoHooks(t *testing.T) {
-	all := installed(t, "--values", filepath.Join("testdata", "chart-everything.values.yaml"))
+	all := installed(t, "--values", filepath.Join(chartData, "everything.values.yaml"))
 	kept := 0
 	for key, o := range named(t, all) {
 		meta, _ := o["metadata"].(map[string]any)
@@ -366,5 +367,21 @@ func TestChartHasNoHooks(t *testing.T) {
 	}
 	if kept != 3 {
 		t.Errorf("%d objects stay when the release goes, want the 3 CRDs", kept)
+	}
+}
+
+// Who makes rights and accounts otherwise gets none from the chart, but the policies.
+func TestChartWithoutRights(t *testing.T) {
+	found := 0
+	for _, o := range installed(t, "--values", filepath.Join(chartData, "everything.values.yaml"), "--set", "rbac.install=false") {
+		switch o.kind {
+		case "ServiceAccount", "Role", "RoleBinding", "ClusterRole", "ClusterRoleBinding":
+			t.Errorf("there is a %s", o.kind)
+		case "ValidatingAdmissionPolicy":
+			found++
+		}
+	}
+	if found != 4 {
+		t.Errorf("%d policies, want 4", found)
 	}
 }
