@@ -130,7 +130,7 @@ func newMetrics(name string, p Provider) (*prometheus.Registry, func(string, tim
 		ConstLabels: prometheus.Labels{"provider": name},
 		Buckets:     prometheus.ExponentialBuckets(0.001, 4, 9), // 1 ms to 65 s
 	}, []string{"kind"})
-	registry.MustRegister(took, collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	registry.MustRegister(took, BuildCollector(), collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	if own, ok := p.(prometheus.Collector); ok {
 		if err := registry.Register(own); err != nil {
 			return nil, nil, fmt.Errorf("register the metrics of provider %s: %w", name, err)

@@ -310,6 +310,9 @@ func TestHealthAndMetrics(t *testing.T) {
 		t.Fatal(err)
 	}
 	eventually(t, func() error { return get("http://"+addr+"/health/ready", "") })
+	if err := get("http://"+addr+"/metrics", `strongroom_build_info{commit="`+provider.BuildSetting("vcs.revision")+`",goversion="`); err != nil {
+		t.Error(err)
+	}
 	if err := get("http://"+addr+"/metrics", `strongroom_provider_mount_duration_seconds_count{kind="OK",provider="acme"} 1`); err != nil {
 		t.Error(err)
 	}

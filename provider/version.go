@@ -12,6 +12,8 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+
+	"github.com/prometheus/client_golang/prometheus"
 )
 
 // minDriver is the first driver that writes files by itself.
@@ -74,6 +76,15 @@ func linked(info *debug.BuildInfo, version, commit, date string) *debug.BuildInf
 // BuildVersion is the version that the binary was built as: that of its main module,
 // unless the linker was told another.
 func BuildVersion() string { return version(BuildInfo()) }
+
+// BuildCollector is the metric strongroom_build_info, always 1, whose labels tell the build.
+func BuildCollector() prometheus.Collector {
+	info := prometheus.NewGaugeVec(prometheus.GaugeOpts{
+		Name: "strongroom_build_info", Help: "Always 1; the labels say what this program was built from.",
+	}, []string{"version", "commit", "goversion"})
+	info.WithLabelValues(BuildVersion(), BuildSetting("vcs.revision"), runtime.Version()).Set(1)
+	return info
+}
 
 // BuildSetting is one of the settings of [BuildInfo], vcs.revision for instance, or empty.
 func BuildSetting(key string) string {

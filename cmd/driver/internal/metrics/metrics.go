@@ -116,7 +116,7 @@ func New(registry prometheus.Registerer) (*Volumes, error) {
 	for _, c := range []prometheus.Collector{
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
 		v.published, v.publishErrors, unpublished, unpublishErrs, v.took, v.rotated, v.rotateErrors, v.rotateTook, v.refreshed,
-		v.served, v.refreshTook, v.synced, v.syncTook, v.refused, v.failed, v.calls, v.callsInFlight, v.requests,
+		provider.BuildCollector(), v.served, v.refreshTook, v.synced, v.syncTook, v.refused, v.failed, v.calls, v.callsInFlight, v.requests,
 	} {
 		if err := registry.Register(c); err != nil {
 			return nil, err
