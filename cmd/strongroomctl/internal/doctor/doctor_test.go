@@ -258,6 +258,9 @@ func TestNoFinding(t *testing.T) {
 			s.CSIDriver.Spec.TokenRequests = nil
 		},
 		"windows": func(s *doctor.Snapshot) {
+			d := s.Drivers[0]
+			d.Ours, d.Set.Spec.Template.Spec.NodeSelector = false, map[string]string{"kubernetes.io/os": "windows"}
+			s.Drivers = append(s.Drivers, d)
 			s.Nodes[0].Labels = map[string]string{"kubernetes.io/os": "windows"}
 			s.Nodes[0].Status.NodeInfo.KubeletVersion = "v1.20.0"
 		},

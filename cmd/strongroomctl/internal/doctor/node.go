@@ -18,7 +18,7 @@ func drivers(s *Snapshot) []Finding {
 			"install it: kubectl apply -k manifests/overlays/vault, or the Helm chart"))
 	}
 	for _, d := range s.Drivers {
-		if !d.Ours {
+		if !d.Ours && d.Set.Spec.Template.Spec.NodeSelector[corev1.LabelOSStable] != "windows" { // where ours does not run
 			object := fmt.Sprintf("daemonset %s/%s", d.Set.Namespace, d.Set.Name)
 			all = append(all, found(UpstreamDriver, object, "runs the upstream driver, and a node cannot run two drivers of one name",
 				fmt.Sprintf("kubectl -n %s delete daemonset %s --cascade=foreground, as docs/migration.md tells", d.Set.Namespace, d.Set.Name)))
