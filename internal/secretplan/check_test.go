@@ -13,7 +13,7 @@ import (
 
 // pairs reads "file=key file=key".
 func pairs(text string) (all []rotation.SecretKey) {
-	for _, pair := range strings.FieldsSeq(text) {
+	for pair := range strings.FieldsSeq(text) {
 		file, key, _ := strings.Cut(pair, "=")
 		all = append(all, rotation.SecretKey{File: file, Key: key})
 	}
