@@ -8,8 +8,6 @@ import (
 // unstable is what is new in each answer to the same question: ids of requests, the time
 // of an answer, and the port from which a connection was made. Kubelet makes an event of
 // its own of each text that differs.
-//
-//nolint:gochecknoglobals // compiled once
 var unstable = regexp.MustCompile(strings.Join([]string{
 	`(?i)[;,.]?\s*\b(?:x-ms-)?(?:client[-_ ]?)?(?:request|trace|correlation)[-_ ]?id["']?\s*[:=]\s*["']?(?:[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}|[0-9a-z]{16,})["']?`,
 	`(?i)[;,.]?\s*\btimestamp["']?\s*[:=]\s*["']?\d{4}-\d\d-\d\d[ T]\d\d:\d\d:\d\d(?:\.\d+)?(?:Z|[+-]\d\d:?\d\d)?["']?`,

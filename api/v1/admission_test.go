@@ -47,8 +47,8 @@ func apiServer(t *testing.T) client.Client {
 	}
 	config, err := env.Start()
 	t.Cleanup(func() {
-		if err := env.Stop(); err != nil {
-			t.Log(err)
+		if stopErr := env.Stop(); stopErr != nil {
+			t.Log(stopErr)
 		}
 	})
 	if err != nil {
@@ -130,7 +130,7 @@ func refused(t *testing.T, c client.Client) {
 		"long provider":     {`{provider: ` + strings.Repeat("p", 31) + `, parameters: {a: b}}`, "at most 30"},
 		"no parameters":     {`{provider: vault}`, "spec.parameters is needed"},
 		"empty parameters":  {`{provider: vault, parameters: {}}`, "spec.parameters is needed"},
-		"misspelt field":    {`{provider: vault, paramters: {a: b}, parameters: {a: b}}`, `unknown field "spec.paramters"`},
+		"misspelt field":    {`{provider: vault, parametres: {a: b}, parameters: {a: b}}`, `unknown field "spec.parametres"`},
 		"misspelt key":      {`{provider: vault, parameters: {a: b}, secretObjects: [{secretname: x}]}`, `unknown field "spec.secretObjects[0].secretname"`},
 		"misplaced objects": {`{provider: vault, parameters: {a: b}, objects: x}`, `unknown field "spec.objects"`},
 		"boolean":           {`{provider: azure, parameters: {useVMManagedIdentity: true}}`, "must be of type string"},

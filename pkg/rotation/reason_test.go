@@ -102,17 +102,13 @@ func names() map[string][2]string {
 	}
 }
 
-// opens fails the test unless the first 200 characters of a text name the object, cause
-// and cure.
-func opens(t *testing.T, text, object string, r Reason, word bool) {
+// opens fails the test unless the first 200 characters of a text have cause and cure, and
+// what else is asked for.
+func opens(t *testing.T, text string, r Reason, parts ...string) {
 	t.Helper()
 	first := []rune(text)
 	first = first[:min(len(first), 200)]
-	want := []string{object, r.Explain().Cause, r.Explain().Cure}
-	if word {
-		want = append(want, r.String())
-	}
-	for _, part := range want {
+	for _, part := range append(parts, r.Explain().Cause, r.Explain().Cure) {
 		if !strings.Contains(string(first), part) {
 			t.Errorf("%s: the first 200 characters have no %q: %s", r, part, string(first))
 		}
@@ -132,13 +128,13 @@ func TestErrorsForKubeletOpenWithWhatMatters(t *testing.T) {
 		}
 		for _, r := range Reasons() {
 			err := FailedMount(provider.Pod{Namespace: namespace, Name: pod}, r, long)
-			opens(t, err.Error(), "failed to mount secrets store objects for pod "+object, r, true)
+			opens(t, err.Error(), r, "failed to mount secrets store objects for pod "+object, r.String())
 			if !errors.Is(err, long) || !strings.HasSuffix(err.Error(), long.Error()) {
 				t.Errorf("%s: the error itself is gone: %v", r, err)
 			}
 		}
 		for _, r := range []Reason{ClassNotFound, APIServerFailed, DriverFault} {
-			opens(t, Failed("failed to get "+ClassName{namespace, pod}.short(), r, long).Error(), object, r, true)
+			opens(t, Failed("failed to get "+ClassName{namespace, pod}.short(), r, long).Error(), r, object, r.String())
 		}
 	}
 }
@@ -157,8 +153,8 @@ func TestEventsOpenWithWhatMatters(t *testing.T) {
 		for _, r := range Reasons() {
 			for _, count := range []int{1, 1000} {
 				s := &sufferers{example: k, text: long, count: count, of: 1000}
-				opens(t, s.notice(cause{class: class, reason: r}, name[1]).Text, "secretproviderclass "+object, r, false)
-				opens(t, s.notice(cause{class: class, reason: r, about: name[1]}, name[1]).Text, "secret "+object, r, false)
+				opens(t, s.notice(cause{class: class, reason: r}, name[1]).Text, r, "secretproviderclass "+object)
+				opens(t, s.notice(cause{class: class, reason: r, about: name[1]}, name[1]).Text, r, "secret "+object)
 			}
 		}
 	}
@@ -177,7 +173,7 @@ func TestOtherEventsOpenWithWhatMatters(t *testing.T) {
 		r.announce(v)
 		r.lookForSubPaths("/t", v)
 		r.tellExpiry(&known{class: v.className(), memory: memory{Expires: time.Now()}}, time.Now())
-		opens(t, (<-r.notices).Text, object, OverrideRefused, false)
+		opens(t, (<-r.notices).Text, OverrideRefused, object)
 		for _, cure := range []string{"mount the whole volume", "renew it at its store"} {
 			if text := (<-r.notices).Text; !strings.Contains(text[:min(len(text), 200)], object) || !strings.Contains(text[:min(len(text), 200)], cure) {
 				t.Errorf("%q", text)
@@ -264,18 +260,21 @@ func checkNode(t *testing.T, path string, n ast.Node) (made int) {
 			return 0
 		}
 		for _, e := range n.Elts {
-			pair, ok := e.(*ast.KeyValueExpr)
-			if !ok || nameOf(pair.Key) != ".Reason" {
-				continue
+			if pair, ok := e.(*ast.KeyValueExpr); ok && nameOf(pair.Key) == ".Reason" {
+				checkWord(t, path, pair.Value)
+				made++
 			}
-			call, ok := pair.Value.(*ast.CallExpr)
-			if !ok || !strings.HasSuffix(nameOf(call.Fun), ".String") {
-				t.Errorf("%s: an event or a condition has another reason than the word of a Reason", path)
-			}
-			made++
 		}
 	}
 	return made
+}
+
+func checkWord(t *testing.T, path string, word ast.Expr) {
+	t.Helper()
+	call, ok := word.(*ast.CallExpr)
+	if !ok || !strings.HasSuffix(nameOf(call.Fun), ".String") {
+		t.Errorf("%s: an event or a condition has another reason than the word of a Reason", path)
+	}
 }
 
 // nameOf is the last two parts of a name.
