@@ -27,7 +27,7 @@ type SecretProviderClass struct {
 // SecretProviderClassSpec is what the author of a class states. The API server refuses
 // only what no driver ever mounted; see docs/adr/0024.
 //
-// +kubebuilder:validation:XValidation:rule="has(self.provider) && self.provider != ”",reason=FieldValueRequired,fieldPath=".provider",message="spec.provider is needed: the name of the provider that fetches the files, vault for instance"
+// +kubebuilder:validation:XValidation:rule="has(self.provider) && size(self.provider) > 0",reason=FieldValueRequired,fieldPath=".provider",message="spec.provider is needed: the name of the provider that fetches the files, vault for instance"
 // +kubebuilder:validation:XValidation:rule="has(self.parameters) && size(self.parameters) > 0",reason=FieldValueRequired,fieldPath=".parameters",message="spec.parameters is needed: a provider is not asked without any"
 type SecretProviderClassSpec struct {
 	// The name of the provider, "vault" for instance. The driver looks for its socket
