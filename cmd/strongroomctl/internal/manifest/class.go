@@ -82,15 +82,14 @@ func (c *Class) At(n *yaml.Node) Position {
 	if n == nil {
 		n = c.Node
 	}
-	return Position{c.file, c.source.shift + n.Line, n.Column}
+	return c.source.position(c.file, n.Line, n.Column)
 }
 
 // Within is where a place of the text of a scalar stands in the file; line and column count
 // from 1. In a text whose lines are not those of the file, that is the scalar itself.
 func (c *Class) Within(scalar *yaml.Node, line, column int) Position {
-	at := c.At(scalar)
 	l, col := within(c.source.lines, Deref(scalar), line, column)
-	return Position{at.File, c.source.shift + l, col}
+	return c.source.position(c.file, l, col)
 }
 
 // WithinText is as [Class.Within], for a scalar in the text of a scalar.

@@ -24,8 +24,8 @@ const Group = "secrets-store.csi.x-k8s.io"
 // Kind is that of classes.
 const Kind = "SecretProviderClass"
 
-// maxDepth bounds lists in lists.
-const maxDepth = 8
+// maxDepth bounds lists in lists, and mappings merged into mappings.
+const maxDepth = 4
 
 // maxText bounds one input.
 const maxText = 64 << 20
@@ -131,6 +131,12 @@ type source struct {
 	shift int // lines of the file before it
 }
 
+// position is a place in the file. YAML also takes other characters for the end of a line than
+// editors do, so it may count too many.
+func (s *source) position(file string, line, column int) Position {
+	return Position{file, s.shift + min(line, len(s.lines)), column}
+}
+
 // split cuts at lines with "---": in YAML these never mean anything else.
 func split(text []byte) (parts []source) {
 	text = bytes.TrimPrefix(text, []byte("\xef\xbb\xbf"))
@@ -222,7 +228,7 @@ func (r *reader) unreadable(err error) {
 	var line int
 	t.Text, line = plain(err)
 	if line > 0 {
-		t.Line = r.shift + line
+		t.Position = r.position(r.file, line, 1)
 	}
 	t.Text = "this is not YAML: " + t.Text
 	if bytes.Contains(r.text, []byte("{{")) {

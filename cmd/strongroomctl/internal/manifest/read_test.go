@@ -61,6 +61,17 @@ func FuzzRead(f *testing.F) {
 	f.Add([]byte("{\"kind\": \"SecretProviderClass\",\n\t\"a\": \"\\/\\ud83d\\ude00\"}"))
 	f.Add([]byte(class + "spec: &a {b: *a, <<: *a}\n"))
 	f.Add([]byte("kind: List\nitems: &x [*x]\n"))
+	files, err := filepath.Glob("../lint/testdata/*/*.yaml")
+	if err != nil || len(files) == 0 {
+		f.Fatal("there is no class to begin with", err)
+	}
+	for _, name := range files {
+		text, err := os.ReadFile(name)
+		if err != nil {
+			f.Fatal(err)
+		}
+		f.Add(text)
+	}
 	f.Fuzz(func(t *testing.T, text []byte) {
 		classes, troubles := manifest.Read("f", text)
 		lines := strings.Count(string(text), "\n") + 1
