@@ -1,7 +1,8 @@
 #!/usr/bin/env bats
 # What the Vault provider promises about what Vault takes back: database users in a real
 # PostgreSQL, and certificates. In the pods runs a program that reads its files and logs in
-# five times a second; it writes a line for each failure.
+# five times a second, or every second where they are many; it writes a line for each
+# failure.
 
 load helpers
 
@@ -72,11 +73,12 @@ many() {
 	END
 }
 
-# logs_in CLASS: such a pod.
+# logs_in CLASS: such a pod. The shell's variable pace is the time between two logins, if
+# it is set.
 logs_in() {
 	local name env=''
 	for name in PGHOST PGPORT PGDATABASE PGSSLMODE; do env+="{name: $name, value: '${!name}'},"; done
-	IMAGE=strongroom/login:dev program=/login more="env: [$env]" account=web pod_yaml $NS x "$1"
+	IMAGE=strongroom/login:dev program="/login${pace:+, -every, $pace}" more="env: [$env]" account=web pod_yaml $NS x "$1"
 }
 
 # counts NAME: the last line of each pod with its counts.
@@ -183,7 +185,7 @@ user() { inside $NS "$1" cat /mnt/0/username; }
 }
 
 @test "the provider is replaced under fifty pods that are refreshed, and no login fails" {
-	many rolled 50 rolled
+	pace=1s many rolled 50 rolled
 	eventually 180 all_log_in rolled 50 1+
 	roll vault-csi-provider
 	began=$(date +%s)
@@ -194,7 +196,7 @@ user() { inside $NS "$1" cat /mnt/0/username; }
 }
 
 @test "the provider is replaced under fifty pods that are never refreshed, and no login fails" {
-	many unrefreshed 50 never-steady
+	pace=1s many unrefreshed 50 never-steady
 	eventually 180 all_log_in unrefreshed 50 1
 	roll vault-csi-provider
 	began=$(date +%s)
