@@ -41,7 +41,9 @@ func TestClockJumps(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			calm, peak := countJumps(t, 0), countJumps(t, by)
-			if peak > calm {
+			// The runs begin at other fractions of a second, so an account or two can be
+			// counted in the second beside theirs.
+			if peak > calm+2*manyVolumes/manyAccounts {
 				t.Errorf("%d volumes were refreshed within a second, without a jump %d", peak, calm)
 			}
 		})
@@ -76,9 +78,9 @@ func countJumps(t *testing.T, by time.Duration) (peak int) {
 	return peak
 }
 
-const manyVolumes = 200
+const manyVolumes, manyAccounts = 200, 20
 
-// many are volumes of 20 accounts.
+// many are volumes of a few accounts.
 type many struct {
 	*schedule
 
@@ -88,7 +90,7 @@ type many struct {
 func newMany(s *schedule, start time.Time) many {
 	m := many{s, map[string]plan{}}
 	for n := range manyVolumes {
-		p := plan{provider: "acme", class: ClassName{"ns", "c"}, account: fmt.Sprint("account-", n%20), fetched: start}
+		p := plan{provider: "acme", class: ClassName{"ns", "c"}, account: fmt.Sprint("account-", n%manyAccounts), fetched: start}
 		if n%2 == 0 { // as it is read from a volume after a restart
 			p.fetched = start.Round(0)
 		}
