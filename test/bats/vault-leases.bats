@@ -129,7 +129,8 @@ user() { inside $NS "$1" cat /mnt/0/username; }
 	vault lease revoke -prefix -sync database/creds/early
 	seen() { failures early | grep 'password authentication failed'; }
 	eventually 30 seen
-	! all_log_in early 2 1
+	fails() { ! all_log_in early 2 1; } # it counts once in a second
+	eventually 30 fails
 	kubectl -n $NS delete deployment early --wait=false
 }
 
