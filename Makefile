@@ -43,7 +43,7 @@ build: ## build the static binaries into bin/linux
 
 .PHONY: images
 images: build $(TOOLS)/.built ## write an image of each binary as bin/images/NAME.tar
-	@test/packages ca-certificates
+	@[ -s /etc/ssl/certs/ca-certificates.crt ] || test/packages ca-certificates
 	@mkdir -p bin/images
 	$(TOOLS)/image --arch $(ARCH) --binary $(BIN)/driver --entrypoint /secrets-store-csi --tag strongroom/driver:$(TAG) --user 0 --out bin/images/driver.tar
 	$(TOOLS)/image --arch $(ARCH) --binary $(BIN)/provider-vault --entrypoint /provider-vault --tag strongroom/provider-vault:$(TAG) --user 0 --out bin/images/provider-vault.tar
@@ -57,7 +57,7 @@ chart: $(HELM) ## write the chart into bin/charts; TAG=v1.2.3 is its version, to
 
 .PHONY: release
 release: $(HELM) ## write all that makes a version into bin/release: images, archives, chart, manifests, checksums; VERSION, REGISTRY
-	@test/packages ca-certificates
+	@[ -s /etc/ssl/certs/ca-certificates.crt ] || test/packages ca-certificates
 	@mkdir -p $(TOOLS)
 	cd tools && CGO_ENABLED=0 go build -o $(TOOLS)/ ./release
 	$(TOOLS)/release --version '$(VERSION)' --commit '$(COMMIT)' --date '$(DATE)' --registry '$(REGISTRY)' \

@@ -52,6 +52,22 @@ func TestBlocks(t *testing.T) {
 	}
 }
 
+// kind takes one archive, and says nothing about others that it is given.
+func TestKindLoadsOneArchive(t *testing.T) {
+	t.Parallel()
+	several := regexp.MustCompile(`kind load image-archive\s+\S*(\*|\.\.\.|\w\s+\w+\S*\.tar)`)
+	for name, p := range pages(t) {
+		for _, b := range p.blocks {
+			if found := several.FindString(strings.Join(b.body, "\n")); found != "" {
+				t.Errorf("%s:%d: %s: only the first one would be loaded", name, b.line, found)
+			}
+		}
+	}
+	if !several.MatchString("kind load image-archive bin/images/*.tar") || !several.MatchString("kind load image-archive a.tar b.tar") {
+		t.Error("the pattern does not find what it is for")
+	}
+}
+
 func readAll(t *testing.T, pattern string) []string {
 	t.Helper()
 	files, err := filepath.Glob(pattern)
