@@ -3,22 +3,19 @@ package main
 import (
 	"context"
 	"os"
-	"os/signal"
 	"slices"
-	"syscall"
 
 	"github.com/strongroom/strongroom/cmd/strongroomctl/internal/cli"
 )
 
 func main() {
-	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, os.Interrupt)
+	// A signal ends the program at once: there is nothing to tidy up, and what reads the
+	// standard input would not notice that a context is done.
 	env := &cli.Env{
 		Program: cli.ProgramName(os.Args[0]), In: os.Stdin, Out: os.Stdout, Err: os.Stderr,
 		Terminal: cli.IsTerminal(os.Stdout),
 	}
-	code := cli.Main(ctx, env, commands(), os.Args[1:])
-	stop()
-	os.Exit(code)
+	os.Exit(cli.Main(context.Background(), env, commands(), os.Args[1:]))
 }
 
 // commands are all there are, in the order of the usage text.

@@ -28,9 +28,9 @@ type Grant struct {
 // Text writes the grant as a script.
 func (g *Grant) Text(w io.Writer) error {
 	var out strings.Builder
-	fmt.Fprintf(&out, "# %s, for %s\n", g.Store, strings.Join(g.Classes, ", "))
+	fmt.Fprintf(&out, "# %s, for %s\n", oneLine(g.Store), oneLine(strings.Join(g.Classes, ", ")))
 	for _, note := range g.Notes {
-		fmt.Fprintf(&out, "# %s\n", note)
+		fmt.Fprintf(&out, "# %s\n", oneLine(note))
 	}
 	for _, command := range g.Commands {
 		out.WriteString(command + "\n")

@@ -67,6 +67,8 @@ func TestQuoting(t *testing.T) {
 	for _, text := range []string{
 		class(`"x; touch bad"`, "kv/a"), class(`"x' $(touch bad)"`, "kv/a"), class("x", `"kv/a\nEND\ntouch bad\n"`),
 		class("x", `"kv/+/\ntouch bad"`), class("x", `"kv/%0AEND%0Atouch bad"`),
+		strings.Replace(class("x", "kv/a"), "{name: a}", `{name: "a\ntouch bad"}`, 1),
+		strings.Replace(class("x", "kv/a"), "{name: a}", `{name: "a\r\ntouch bad", namespace: shop}`, 1),
 		"# \n" + class("x\n    vaultAddress: \"https://a/\\ntouch bad\"", "kv/a"),
 	} {
 		code, out, errOut := run(t, text, "- --service-account shop/web")
@@ -80,6 +82,16 @@ func TestQuoting(t *testing.T) {
 			t.Errorf("the script ran a command of the class (%s):\n%s", errOut, out)
 			_ = os.Remove(dir + "/bad")
 		}
+	}
+}
+
+// TestLiteral: the vault program takes the value for a text, and not for the name of a file.
+func TestLiteral(t *testing.T) {
+	const class = "apiVersion: secrets-store.csi.x-k8s.io/v1\nkind: SecretProviderClass\nmetadata: {name: a}\nspec:\n  provider: vault\n" +
+		"  parameters: {roleName: r, audience: '@/etc/passwd', objects: '[{objectName: a, secretPath: kv/a}]'}\n"
+	code, out, errOut := run(t, class, "- --service-account shop/web")
+	if code != 0 || !strings.Contains(out, `audience='\@/etc/passwd'`) {
+		t.Errorf("code %d: %s%s", code, out, errOut)
 	}
 }
 

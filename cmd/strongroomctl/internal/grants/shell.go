@@ -13,6 +13,15 @@ func quote(text string) string {
 	return "'" + strings.ReplaceAll(text, "'", `'\''`) + "'"
 }
 
+// literal is the value of a parameter of the vault program, which reads a file for one that
+// begins with an @.
+func literal(text string) string {
+	if strings.HasPrefix(text, "@") {
+		text = `\` + text
+	}
+	return quote(text)
+}
+
 // command joins words into lines of readable length.
 func command(words ...string) string {
 	const width = 110

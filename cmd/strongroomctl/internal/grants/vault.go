@@ -177,7 +177,7 @@ func (id *vaultIdentity) login(sa account, policy string) (role, note string) {
 	switch id.method {
 	case vaultclass.JWT:
 		return id.vault("write", at("role", id.role), append([]string{
-			"role_type=jwt", "bound_audiences=" + quote(id.audience), "user_claim=sub",
+			"role_type=jwt", "bound_audiences=" + literal(id.audience), "user_claim=sub",
 			"bound_subject=" + quote("system:serviceaccount:"+sa.namespace+":"+sa.name),
 		}, token...)...), "The role is written anew, for this service account alone."
 	case vaultclass.AppRole:
@@ -190,6 +190,6 @@ func (id *vaultIdentity) login(sa account, policy string) (role, note string) {
 	}
 	return id.vault("write", at("role", id.role), append([]string{
 		"bound_service_account_names=" + quote(sa.name), "bound_service_account_namespaces=" + quote(sa.namespace),
-		"audience=" + quote(id.audience),
+		"audience=" + literal(id.audience),
 	}, token...)...), replaces
 }

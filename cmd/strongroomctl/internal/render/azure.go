@@ -85,7 +85,10 @@ func azureFile(o *azureclass.Object, path, version string, values Values) (File,
 		return f, err
 	}
 	if list, ok := value.([]any); ok && o.History > 1 {
-		n, _ := strconv.Atoi(version)
+		n, atoiErr := strconv.Atoi(version)
+		if atoiErr != nil || n >= len(list) {
+			return f, fmt.Errorf("the value of %q must be a text, and not a list", f.From)
+		}
 		value = list[n]
 	}
 	s, err := text(value, o.ID())

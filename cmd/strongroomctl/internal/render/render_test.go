@@ -71,6 +71,7 @@ func TestRefused(t *testing.T) {
 		{name: "key missing", args: "testdata/vault.yaml", values: "kv/shop/blob: {x: s3cr3t}", want: `has no key "b64"`},
 		{name: "wrong encoding", args: "testdata/vault.yaml", values: "kv/shop/blob: {b64: s3cr3t}", want: "not in the encoding"},
 		{name: "no text", args: "testdata/azure.yaml", values: "secret/db-password: 31337", want: "must be a text"},
+		{name: "a list for a version", args: "testdata/azure.yaml", values: "{secret/rotated: [s3cr3t, s3cr3t], secret/rotated/1: [s3cr3t]}", want: "must be a text, and not a list"},
 		{name: "not YAML", args: "testdata/azure.yaml", values: "- s3cr3t", want: "is not a YAML mapping"},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
