@@ -128,7 +128,13 @@ func classAudience(c *v1.SecretProviderClass, vault bool) string {
 }
 
 // asksItself says whether a provider asks the API server for tokens that kubelet did not bring.
+// Those of others for Vault always do.
 func asksItself(p *cluster.Provider) bool {
+	for _, c := range p.Set.Spec.Template.Spec.Containers {
+		if !strings.Contains(c.Image, "strongroom") && (strings.Contains(c.Image, "vault-csi-provider") || strings.Contains(c.Image, "openbao-csi-provider")) {
+			return true
+		}
+	}
 	value, ok := p.Args["allow-token-request"]
 	return ok && value != "false"
 }

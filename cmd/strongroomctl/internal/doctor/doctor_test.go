@@ -257,6 +257,10 @@ func TestNoFinding(t *testing.T) {
 			s.Providers[0].Args["allow-token-request"] = ""
 			s.CSIDriver.Spec.TokenRequests = nil
 		},
+		"the provider of Vault's maker, which asks for tokens, too": func(s *doctor.Snapshot) {
+			s.Providers[0].Set.Spec.Template.Spec.Containers[0].Image = "example.com/mirror/hashicorp/vault-csi-provider:1.7.0"
+			s.CSIDriver.Spec.TokenRequests = nil
+		},
 		"windows": func(s *doctor.Snapshot) {
 			d := s.Drivers[0]
 			d.Ours, d.Set.Spec.Template.Spec.NodeSelector = false, map[string]string{"kubernetes.io/os": "windows"}

@@ -38,7 +38,7 @@ func facts() *explain.Facts {
 			ObjectMeta: metav1.ObjectMeta{Namespace: "shop", Name: "db"},
 			Spec: v1.SecretProviderClassSpec{
 				Provider: "vault", Rotation: &v1.Rotation{Interval: "10m"},
-				SecretObjects: []*v1.SecretObject{{SecretName: "db", Type: "Opaque"}, {SecretName: "tls", Type: "kubernetes.io/tls"}, {SecretName: "none"}},
+				SecretObjects: []*v1.SecretObject{{SecretName: " db ", Type: "Opaque"}, {SecretName: "tls", Type: "kubernetes.io/tls"}, {SecretName: "none"}},
 			},
 		}},
 		Statuses: []v1.SecretProviderClassPodStatus{earlier(), recorded()},

@@ -167,8 +167,8 @@ func (f *Facts) lastFailure(volume string) string {
 }
 
 func (f *Facts) secret(o *v1.SecretObject, class *v1.SecretProviderClass, status *v1.SecretProviderClassPodStatus) Secret {
-	s := Secret{Name: o.SecretName, Type: o.Type}
-	synced, ok := f.Synced[o.SecretName]
+	s := Secret{Name: strings.TrimSpace(o.SecretName), Type: strings.TrimSpace(o.Type)} // as the driver reads them
+	synced, ok := f.Synced[s.Name]
 	var condition *metav1.Condition
 	if status != nil {
 		condition = meta.FindStatusCondition(status.Status.Conditions, v1.SyncedCondition)
@@ -178,7 +178,7 @@ func (f *Facts) secret(o *v1.SecretObject, class *v1.SecretProviderClass, status
 		s.State = "not filled: the class gives it no type"
 	case ok && synced.Spec.SecretProviderClassName != class.Name:
 		s.State = "filled by class " + synced.Spec.SecretProviderClassName + ", and not by this one"
-	case condition != nil && condition.Status == metav1.ConditionFalse && strings.Contains(condition.Message, o.SecretName):
+	case condition != nil && condition.Status == metav1.ConditionFalse && strings.Contains(condition.Message, s.Name):
 		s.State = condition.Reason + ": " + condition.Message
 	case !ok:
 		s.State = "not filled"
