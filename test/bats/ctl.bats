@@ -219,14 +219,14 @@ kubelet_says() {
 
 @test "doctor finds a right that the driver lacks" {
 	edited clusterrole secretproviderclasses-role 'del(.rules[] | select(.resources == ["events"]))'
-	finds RightMissing secrets-store-csi-driver 'create events'
+	eventually 30 finds RightMissing secrets-store-csi-driver 'create events' # which the API server notices in a while
 }
 
 @test "doctor finds a right that the driver must not have" {
 	back kubectl delete clusterrolebinding,clusterrole bats-ctl
 	kubectl create clusterrole bats-ctl --verb=get,list --resource=secrets
 	kubectl create clusterrolebinding bats-ctl --clusterrole=bats-ctl --serviceaccount=kube-system:secrets-store-csi-driver
-	eventually 10 finds RightTooMuch secrets-store-csi-driver 'get secrets, list secrets'
+	eventually 30 finds RightTooMuch secrets-store-csi-driver 'get secrets, list secrets'
 }
 
 @test "doctor finds a policy that denies nothing" {
@@ -313,5 +313,5 @@ said() {
 	back kubectl create -f "$BATS_TEST_TMPDIR/crd.json"
 	back kubectl wait --for=condition=Established crd/$name --timeout=60s
 	kubectl delete crd $name --timeout=60s
-	eventually 10 finds CRDMissing $name 'manifests/base/crds'
+	eventually 30 finds CRDMissing $name 'manifests/base/crds'
 }
