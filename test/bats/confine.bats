@@ -567,6 +567,7 @@ disks() {
 @test "driver and providers have a root that nobody writes, and of the node only the folders that they need" {
 	disks /secrets-store-csi | diff - <(sort <<-END
 		ro /
+		ro /etc/content-hash
 		ro /var/run/secrets/kubernetes.io/serviceaccount
 		rw /csi
 		rw /etc/kubernetes/secrets-store-csi-providers

@@ -361,9 +361,16 @@ func (h *heard) last() string {
 	return h.heard[len(h.heard)-1]
 }
 
+func watched(name string) *v1.SecretProviderClass {
+	return &v1.SecretProviderClass{
+		ObjectMeta: metav1.ObjectMeta{Namespace: "watch", Name: name},
+		Spec:       v1.SecretProviderClassSpec{Provider: "p", Parameters: map[string]string{"k": "v"}},
+	}
+}
+
 func (l lab) watch(t *testing.T) {
 	l.namespace(t, "watch")
-	old := &v1.SecretProviderClass{ObjectMeta: metav1.ObjectMeta{Namespace: "watch", Name: "old"}}
+	old := watched("old")
 	if err := l.api.Create(t.Context(), old); err != nil {
 		t.Fatal(err)
 	}
@@ -371,9 +378,9 @@ func (l lab) watch(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan error, 1)
 	go func() { done <- l.cluster.Watch(ctx, h, slog.New(slog.DiscardHandler)) }()
-	class := &v1.SecretProviderClass{ObjectMeta: metav1.ObjectMeta{Namespace: "watch", Name: "c"}}
+	class := watched("c")
 	for n := 0; h.last() == ""; n++ { // until the watch has begun
-		probe := &v1.SecretProviderClass{ObjectMeta: metav1.ObjectMeta{Namespace: "watch", Name: fmt.Sprint("probe-", n)}}
+		probe := watched(fmt.Sprint("probe-", n))
 		if err := l.api.Create(t.Context(), probe); err != nil {
 			t.Fatal(err)
 		}
