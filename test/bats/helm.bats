@@ -116,8 +116,14 @@ upstream_crds() {
 	[ -z "$(short_names)" ]
 }
 
-@test "every command of the page says whether it is run" {
-	test/blocks $PAGE >/dev/null
+@test "every command of the page says whether it is run, and is below a heading that is tried here" {
+	local name
+	for name in Install Upgrade 'Roll back' Uninstall "From upstream's chart"; do
+		section "$name"
+		cat "$BATS_TEST_TMPDIR/section.sh"
+	done >"$BATS_TEST_TMPDIR/tried"
+	test/blocks $PAGE >"$BATS_TEST_TMPDIR/page"
+	diff <(grep -v '^echo "== ' "$BATS_TEST_TMPDIR/tried") <(grep -v '^echo "== ' "$BATS_TEST_TMPDIR/page")
 }
 
 @test "what kustomize installed is not taken by accident" {
@@ -166,12 +172,12 @@ upstream_crds() {
 	run helm install strongroom charts/strongroom -n $ELSEWHERE --set crds.install=false
 	[ "$status" != 0 ]
 	[[ $output == *secretproviderclasses-role* ]]
-	helm install strongroom charts/strongroom -n $ELSEWHERE --set crds.install=false --take-ownership --force-conflicts --wait --timeout 2m
+	helm install strongroom charts/strongroom -n $ELSEWHERE --set crds.install=false --take-ownership --force-conflicts --wait --timeout 5m
 	[ "$(kubectl get validatingadmissionpolicy secrets-store-csi-driver-podstatuses -o json | grep -c "serviceaccount:$ELSEWHERE:")" = 1 ]
 	unharmed
 	pod $NS elsewhere kept
 	ready $NS elsewhere
-	eventually 30 kubectl -n $NS get secretproviderclasspodstatus elsewhere-$NS-kept # the policies know the driver
+	eventually 90 kubectl -n $NS get secretproviderclasspodstatus elsewhere-$NS-kept # the policies know the driver
 	kubectl -n $NS delete pod elsewhere --wait=false
 	# A second driver does not come beside it.
 	run helm install second charts/strongroom -n kube-system --set crds.install=false --take-ownership
@@ -209,7 +215,7 @@ upstream_crds() {
 		spec: {podInfoOnMount: true, attachRequired: false, volumeLifecycleModes: [Ephemeral], requiresRepublish: true}
 	END
 	# By the way of Helm 3, with which most releases of it were made.
-	helm install csi-secrets-store "$chart" -n kube-system --set enableSecretRotation=true --set linux.registrar.logVerbosity=5 --server-side=false --take-ownership --wait --timeout 2m
+	helm install csi-secrets-store "$chart" -n kube-system --set enableSecretRotation=true --set linux.registrar.logVerbosity=5 --server-side=false --take-ownership --wait --timeout 5m
 	[ "$(kubectl -n kube-system get daemonset $UPSTREAM -o jsonpath='{.spec.template.spec.containers[*].name}')" = 'node-driver-registrar secrets-store' ]
 
 	tells . "From upstream's chart"

@@ -273,6 +273,25 @@ func notes(t *testing.T, flags ...string) string {
 	return strings.TrimRight(text, "\n") + "\n"
 }
 
+// A value that needs another one to mean something says so.
+func TestChartNotes(t *testing.T) {
+	for values, want := range map[string]string{
+		"syncSecret.contentHash=true":                         "syncSecret.contentHash has no effect",
+		"rotationPollInterval=5m":                             "rotationPollInterval has no effect",
+		"syncSecret.contentHash=true,syncSecret.byLabel=true": "",
+		"rotationPollInterval=5m,enableSecretRotation=true":   "",
+		"syncSecret.enabled=true,syncSecret.namespaces={a}":   "syncSecret.namespaces has no effect",
+		"crds.install=false":                                  "The CRDs are not installed",
+		"linux.enabled=false":                                 "no driver is installed",
+		"linux.driver.resources.limits.memory=1Gi":            "limits.memory is 1Gi",
+	} {
+		_, of, _ := strings.Cut(notes(t, "--set", values), "Of your values:")
+		if (want == "") != (of == "") || !strings.Contains(of, want) {
+			t.Errorf("%s: the notes say %q, want %q", values, of, want)
+		}
+	}
+}
+
 // upstreamValues is the file that the upstream chart has, where its module can be had.
 func upstreamValues(t *testing.T) string {
 	t.Helper()
