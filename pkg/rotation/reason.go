@@ -129,7 +129,7 @@ func explanations() []Explanation {
 		ContentExpires:        {"ContentExpires", "what is mounted ends soon", "renew it at its store"},
 		SubPathNeverRefreshed: {"SubPathNeverRefreshed", "a subPath shows old files for ever", "mount the whole volume"},
 
-		SecretInvalid:    {"FailedToCreateSecret", "it cannot be made or written", "correct secretObjects, as said here"},
+		SecretInvalid:    {"FailedToCreateSecret", "it cannot be made or written", "correct secretObjects or wait, as said"},
 		SecretConflict:   {"Conflict", "another class fills it", "choose another secretName"},
 		SecretNotManaged: {"SecretNotManaged", "it is not the driver's", "hand it over, delete it, or choose another name"},
 		SyncNotAllowed:   {"SyncNotAllowed", "the driver may not write it", "allow it in the namespace, as said here"},
