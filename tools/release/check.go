@@ -18,6 +18,7 @@ import (
 
 	cdx "github.com/CycloneDX/cyclonedx-go"
 	imagetar "github.com/google/go-containerregistry/pkg/v1/tarball"
+	"sigs.k8s.io/yaml"
 )
 
 // Check looks at what is in Out, as somebody who has nothing else.
@@ -269,11 +270,12 @@ func (r *Release) checkChart() error {
 	if err != nil {
 		return err
 	}
-	about := string(files[r.Suite+"/Chart.yaml"])
-	for _, want := range []string{"version: " + r.chartVersion(), "appVersion: " + r.Version} {
-		if !strings.Contains("\n"+about, "\n"+want+"\n") {
-			return fmt.Errorf("%s: Chart.yaml has no line %q: %s", r.chartPath(), want, about)
-		}
+	var about struct{ Version, AppVersion string } // a commit of digits alone is in quotes
+	if err := yaml.Unmarshal(files[r.Suite+"/Chart.yaml"], &about); err != nil {
+		return fmt.Errorf("%s: Chart.yaml: %w", r.chartPath(), err)
+	}
+	if about.Version != r.chartVersion() || about.AppVersion != r.Version {
+		return fmt.Errorf("%s: Chart.yaml has the versions %+v, want %s and %s", r.chartPath(), about, r.chartVersion(), r.Version)
 	}
 	if !bytes.Contains(files[r.Suite+"/values.yaml"], []byte("repository: "+r.Registry+"/")) {
 		return fmt.Errorf("%s: the values name no image of %s", r.chartPath(), r.Registry)

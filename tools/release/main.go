@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"errors"
 	"flag"
 	"fmt"
 	"os"
@@ -10,6 +9,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"runtime"
+	"slices"
 	"strings"
 	"syscall"
 	"time"
@@ -108,14 +108,12 @@ func parse(args []string) (*Release, error) {
 
 func (r *Release) setPlatforms(list string) error {
 	for text := range strings.SplitSeq(list, ",") {
-		goos, arch, ok := strings.Cut(text, "/")
-		if !ok || !strings.Contains(allPlatforms, text) {
-			return fmt.Errorf("platform %q: want one or more of %s", text, allPlatforms)
+		goos, arch, _ := strings.Cut(text, "/")
+		p := Platform{goos, arch}
+		if !slices.Contains(strings.Split(allPlatforms, ","), text) || slices.Contains(r.Platforms, p) {
+			return fmt.Errorf("platforms %q: want one or more of %s, each once", list, allPlatforms)
 		}
-		r.Platforms = append(r.Platforms, Platform{goos, arch})
-	}
-	if len(r.Platforms) == 0 {
-		return errors.New("no platform to build for")
+		r.Platforms = append(r.Platforms, p)
 	}
 	return nil
 }

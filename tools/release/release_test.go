@@ -246,10 +246,38 @@ func TestParse(t *testing.T) {
 		{"--version v1 more", "not understood"},
 		{"--version v1 --date yesterday", "date"},
 		{"--version v1 --platforms plan9/386", "want one or more of linux/amd64"},
+		{"--version v1 --platforms linux/amd", "want one or more of linux/amd64"},
+		{"--version v1 --platforms linux/amd64,linux/amd64", "each once"},
 	} {
 		r, err := parse(strings.Fields(tc.args))
 		if tc.want == "" && (err != nil || len(r.Platforms) != 6) || tc.want != "" && (err == nil || !strings.Contains(err.Error(), tc.want)) {
 			t.Errorf("%q: error %v, want one with %q", tc.args, err, tc.want)
+		}
+	}
+}
+
+// Helm puts a version between quotes where YAML needs it.
+func TestCheckChart(t *testing.T) {
+	t.Parallel()
+	for _, tc := range []struct{ about, image, want string }{
+		{"version: 0.0.0-dev-1234567\nappVersion: \"1234567\"\n", "registry.example/team", ""},
+		{"version: 0.0.0-dev-1234567\nappVersion: dev\n", "registry.example/team", "want 0.0.0-dev-1234567 and 1234567"},
+		{"version: 1.0.0\nappVersion: \"1234567\"\n", "registry.example/team", "want 0.0.0-dev-1234567 and 1234567"},
+		{"version: 0.0.0-dev-1234567\nappVersion: \"1234567\"\n", "tiny", "name no image of registry.example/team"},
+	} {
+		r := &Release{Suite: "tiny", Source: t.TempDir(), Out: t.TempDir(), Version: "1234567", Registry: "registry.example/team"}
+		if err := os.MkdirAll(filepath.Join(r.Source, "charts", "tiny"), 0o700); err != nil {
+			t.Fatal(err)
+		}
+		chart, err := tarball([]file{
+			{"tiny/Chart.yaml", 0o644, []byte(tc.about)}, {"tiny/values.yaml", 0o644, []byte("repository: " + tc.image + "/one\n")},
+		}, time.Unix(0, 0), true)
+		if err != nil {
+			t.Fatal(err)
+		}
+		write(t, r.chartPath(), chart)
+		if err := r.checkChart(); (tc.want == "") != (err == nil) || err != nil && !strings.Contains(err.Error(), tc.want) {
+			t.Errorf("%q: error %v, want one with %q", tc.about, err, tc.want)
 		}
 	}
 }
