@@ -144,6 +144,10 @@ func nodeBreaks() []broken {
 		{"upstream beside", upstream, doctor.UpstreamDriver, "delete daemonset csi-upstream"},
 		{"driver not ready", unready(0, "providers: nobody answers at the socket of azure"), doctor.DriverNotReady, "socket of azure"},
 		{"driver without a pod", func(s *doctor.Snapshot) { s.Drivers[0].Set.Status.DesiredNumberScheduled = 2 }, doctor.DriverNotReady, "has 1 pods, and should have 2"},
+		{"driver without a place", func(s *doctor.Snapshot) {
+			s.Pods[0].Spec.NodeName = ""
+			s.Pods[0].Status.Conditions = []corev1.PodCondition{{Type: corev1.PodScheduled, Status: corev1.ConditionFalse, Message: "Insufficient memory"}}
+		}, doctor.DriverNotReady, "no node yet is not ready: it has no place on a node: Insufficient memory"},
 		{"not registered", func(s *doctor.Snapshot) { s.CSINodes[0].Spec.Drivers = nil }, doctor.DriverNotRegistered, "node-1"},
 		{"provider not ready", unready(1, ""), doctor.ProviderNotReady, "vault-csi-provider"},
 		{"old kubelet", func(s *doctor.Snapshot) { s.Nodes[0].Status.NodeInfo.KubeletVersion = "v1.29.9-eks-1" }, doctor.KubeletTooOld, "v1.29.9-eks-1"},
@@ -283,7 +287,7 @@ func TestPrint(t *testing.T) {
 		t.Errorf("%s (%v)", &out, err)
 	}
 	out.Reset()
-	if err := doctor.Print(&out, []doctor.Finding{{ID: "A", Object: "b", Cause: "c", Cure: "d"}}); err != nil || out.String() != "A\n  object  b\n  cause   c\n  cure    d\n" {
+	if err := doctor.Print(&out, []doctor.Finding{{ID: "A", Object: "b", Cause: "c\nand\tc", Cure: "d"}}); err != nil || out.String() != "A\n  object  b\n  cause   c and c\n  cure    d\n" {
 		t.Errorf("%q (%v)", &out, err)
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"slices"
+	"strings"
 
 	"github.com/strongroom/strongroom/cmd/strongroomctl/internal/cli"
 )
@@ -85,6 +86,9 @@ func unreadFindings(s *Snapshot) []Finding {
 	return all
 }
 
+// oneLine is a text as it fits into a table: what others say may have many lines.
+func oneLine(text string) string { return strings.Join(strings.Fields(text), " ") }
+
 // Print writes findings for a person.
 func Print(w io.Writer, all []Finding) error {
 	if len(all) == 0 {
@@ -96,7 +100,7 @@ func Print(w io.Writer, all []Finding) error {
 			fmt.Fprintln(w)
 		}
 		fmt.Fprintln(w, f.ID)
-		err := cli.Table(w, nil, [][]string{{"  object", f.Object}, {"  cause", f.Cause}, {"  cure", f.Cure}})
+		err := cli.Table(w, nil, [][]string{{"  object", f.Object}, {"  cause", oneLine(f.Cause)}, {"  cure", f.Cure}})
 		if err != nil {
 			return err
 		}

@@ -40,7 +40,7 @@ func driverPods(s *Snapshot) []Finding {
 			continue
 		}
 		cause := orWaiting(pod, s.Unready[pod.Name])
-		all = append(all, found(DriverNotReady, podObject(pod), "the driver on node "+pod.Spec.NodeName+" is not ready: "+cause,
+		all = append(all, found(DriverNotReady, podObject(pod), "the driver on "+nodeOf(pod)+" is not ready: "+cause,
 			fmt.Sprintf("kubectl -n %s logs %s -c %s", pod.Namespace, pod.Name, d.Container.Name)))
 	}
 	if want := int(d.Set.Status.DesiredNumberScheduled); len(pods) < want && !s.podsUnread(d.Set.Name) {
@@ -70,10 +70,22 @@ func orWaiting(pod *corev1.Pod, said string) string {
 			return strings.TrimSuffix("container "+c.Name+" waits: "+w.Reason+" "+w.Message, " ")
 		}
 	}
+	for _, c := range pod.Status.Conditions {
+		if c.Type == corev1.PodScheduled && c.Status == corev1.ConditionFalse {
+			return "it has no place on a node: " + c.Message
+		}
+	}
 	if said == "ok" {
 		return "it says ok by now, so look again in ten seconds"
 	}
 	return "its state is " + string(pod.Status.Phase)
+}
+
+func nodeOf(pod *corev1.Pod) string {
+	if pod.Spec.NodeName == "" {
+		return "no node yet"
+	}
+	return "node " + pod.Spec.NodeName
 }
 
 func podObject(pod *corev1.Pod) string { return "pod " + pod.Namespace + "/" + pod.Name }
@@ -107,7 +119,7 @@ func providerPods(s *Snapshot) []Finding {
 		p := &s.Providers[i]
 		for _, pod := range s.podsOf(&p.Set) {
 			if !ready(pod) {
-				cause := "provider " + p.Set.Name + " on node " + pod.Spec.NodeName + " is not ready: " + orWaiting(pod, "")
+				cause := "provider " + p.Set.Name + " on " + nodeOf(pod) + " is not ready: " + orWaiting(pod, "")
 				all = append(all, found(ProviderNotReady, podObject(pod), cause, fmt.Sprintf("kubectl -n %s logs %s --all-containers", pod.Namespace, pod.Name)))
 			}
 		}

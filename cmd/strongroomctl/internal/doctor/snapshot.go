@@ -12,6 +12,7 @@ import (
 	storagev1 "k8s.io/api/storage/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -200,8 +201,13 @@ func (r *reader) pods(ctx context.Context) {
 	}
 	for i := range sets {
 		var pods corev1.PodList
-		labels := client.MatchingLabels(sets[i].Spec.Selector.MatchLabels)
-		r.list(ctx, fmt.Sprintf("pods of daemonset %s/%s", sets[i].Namespace, sets[i].Name), &pods, client.InNamespace(sets[i].Namespace), labels)
+		what := fmt.Sprintf("pods of daemonset %s/%s", sets[i].Namespace, sets[i].Name)
+		selector, err := metav1.LabelSelectorAsSelector(sets[i].Spec.Selector)
+		if err != nil {
+			r.unread(what, err)
+			continue
+		}
+		r.list(ctx, what, &pods, client.InNamespace(sets[i].Namespace), client.MatchingLabelsSelector{Selector: selector})
 		r.Pods = append(r.Pods, pods.Items...)
 	}
 }
