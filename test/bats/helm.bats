@@ -101,7 +101,7 @@ unmarked() {
 	local crds
 	crds=$(kubectl get crd -o name | grep secrets-store.csi.x-k8s.io) || return
 	# shellcheck disable=SC2086
-	kubectl annotate $crds meta.helm.sh/release-name- meta.helm.sh/release-namespace- helm.sh/resource-policy-
+	kubectl annotate $crds meta.helm.sh/release-name- meta.helm.sh/release-namespace- helm.sh/resource-policy- argocd.argoproj.io/sync-options-
 	# shellcheck disable=SC2086
 	kubectl label $crds app.kubernetes.io/{managed-by,instance,name,version}- helm.sh/chart-
 }
