@@ -269,7 +269,7 @@ func described(t *testing.T, path string, s schema) (fields int) {
 func TestNamesAndColumns(t *testing.T) {
 	t.Parallel()
 	for plural, want := range map[string]struct{ short, columns string }{
-		"secretproviderclasses":          {"spc", "Provider Interval Secrets Age"},
+		"secretproviderclasses":          {"spc", "Provider Interval Age"},
 		"secretproviderclasspodstatuses": {"spcps", "Pod Class Node Ready Reason Age"},
 		"syncedsecrets":                  {"ssec", "Class Node Fetched Age"},
 	} {

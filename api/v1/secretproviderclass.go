@@ -10,7 +10,6 @@ import metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 // +kubebuilder:storageversion
 // +kubebuilder:printcolumn:name="Provider",type=string,JSONPath=`.spec.provider`
 // +kubebuilder:printcolumn:name="Interval",type=string,priority=1,JSONPath=`.spec.rotation.interval`
-// +kubebuilder:printcolumn:name="Secrets",type=string,priority=1,JSONPath=`.spec.secretObjects[*].secretName`
 // +kubebuilder:printcolumn:name="Age",type=date,JSONPath=`.metadata.creationTimestamp`
 type SecretProviderClass struct {
 	metav1.TypeMeta   `json:",inline"`

@@ -14,7 +14,6 @@ import (
 // +kubebuilder:deprecatedversion:warning="secrets-store.csi.x-k8s.io/v1alpha1 is deprecated. Use secrets-store.csi.x-k8s.io/v1 instead."
 // +kubebuilder:printcolumn:name="Provider",type=string,JSONPath=`.spec.provider`
 // +kubebuilder:printcolumn:name="Interval",type=string,priority=1,JSONPath=`.spec.rotation.interval`
-// +kubebuilder:printcolumn:name="Secrets",type=string,priority=1,JSONPath=`.spec.secretObjects[*].secretName`
 // +kubebuilder:printcolumn:name="Age",type=date,JSONPath=`.metadata.creationTimestamp`
 type SecretProviderClass struct {
 	metav1.TypeMeta   `json:",inline"`
