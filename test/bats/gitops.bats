@@ -147,7 +147,7 @@ blocks() {
 	eventually 60 secret_holds 3
 	blocks docs/gitops.md
 	grep -q 'https://vault.production.example.com:8200' "$BATS_TEST_TMPDIR/out"
-	pods_show 3
+	eventually 60 pods_show 3 # a node may have read the store up to ten seconds before a pod started there
 	# The same hash starts nothing again.
 	generation=$(kubectl -n shop get deployment web -o jsonpath='{.metadata.generation}')
 	blocks docs/gitops.md
