@@ -47,7 +47,7 @@ no_volumes() { [ "$(kubectl get spcps -A -o name)" = '' ] || { kubectl get spcps
 nothing_installed() {
 	kubectl delete -f "$FILES" --ignore-not-found --timeout=120s >/dev/null || : # classes are gone with their CRD
 	gone() { [ "$(kubectl -n kube-system get pods -o name | grep -E 'csi-secrets-store|e2e-provider|vault-csi')" = '' ]; }
-	eventually 60 gone
+	eventually 180 gone
 	! kubectl get crd,clusterrole,clusterrolebinding,validatingadmissionpolicy,csidriver -o name | grep -E 'secrets-store|secretprovider|syncedsecret|vault-csi'
 }
 
@@ -71,8 +71,9 @@ reconcile() {
 
 # converged: everybody has what the store has.
 converged() {
-	kubectl -n shop rollout status deployment web --timeout=120s
-	for set in csi-secrets-store vault-csi-provider; do kubectl -n kube-system rollout status daemonset $set --timeout=60s; done
+	# Kubelet tries a pod that came before the driver again after two minutes at the latest.
+	kubectl -n shop rollout status deployment web --timeout=240s
+	for set in csi-secrets-store vault-csi-provider; do kubectl -n kube-system rollout status daemonset $set --timeout=180s; done
 	pods_show "$1"
 	eventually 60 secret_holds "$1"
 }
