@@ -117,6 +117,24 @@ func TestExplain(t *testing.T) {
 	}
 }
 
+// What could not be read is not said to be missing.
+func TestUnseen(t *testing.T) {
+	for _, tc := range []struct {
+		unseen []string
+		want   string
+	}{
+		{nil, "there is no secretproviderclass shop/pay"},
+		{[]string{"secretproviderclass pay"}, ""},
+		{[]string{"secretproviderclasspodstatuses"}, "whether it is mounted is not known, because pod statuses could not be read"},
+	} {
+		f := facts()
+		f.Events, f.Unseen = nil, tc.unseen
+		if got := explain.Explain(f).Volumes[1].Error; got != tc.want {
+			t.Errorf("%v: %q, want %q", tc.unseen, got, tc.want)
+		}
+	}
+}
+
 func TestNext(t *testing.T) {
 	for want, change := range map[string]func(*explain.Facts){
 		"not known": func(f *explain.Facts) { f.Drivers = nil },

@@ -23,7 +23,14 @@ type Facts struct {
 	Synced   map[string]v1.SyncedSecret        // by name
 	Events   []corev1.Event                    // of the pod and of its classes
 	Unread   []string                          // what could not be read, and why
+	Unseen   []string                          // what of that others depend on
 }
+
+// What others depend on.
+const (
+	unseenStatuses = "secretproviderclasspodstatuses"
+	unseenClass    = "secretproviderclass " // and its name
+)
 
 // Read asks a cluster for what there is about a pod. Only the pod itself must be readable.
 func Read(ctx context.Context, api client.Client, pod client.ObjectKey) (*Facts, error) {
@@ -36,7 +43,7 @@ func Read(ctx context.Context, api client.Client, pod client.ObjectKey) (*Facts,
 	r.list(ctx, "daemonsets, so when volumes are refreshed is not known", &sets)
 	f.Drivers = cluster.Drivers(sets.Items)
 	var statuses v1.SecretProviderClassPodStatusList
-	r.list(ctx, "secretproviderclasspodstatuses", &statuses, client.InNamespace(pod.Namespace))
+	r.list(ctx, unseenStatuses, &statuses, client.InNamespace(pod.Namespace))
 	f.Statuses = statuses.Items
 	var synced v1.SyncedSecretList
 	r.list(ctx, "syncedsecrets", &synced, client.InNamespace(pod.Namespace))
@@ -60,7 +67,7 @@ type reader struct {
 
 func (r reader) list(ctx context.Context, what string, into client.ObjectList, options ...client.ListOption) {
 	if err := r.api.List(ctx, into, options...); err != nil && !meta.IsNoMatchError(err) && !apierrors.IsNotFound(err) {
-		r.Unread = append(r.Unread, fmt.Sprintf("could not list %s: %v", what, err))
+		r.Unread, r.Unseen = append(r.Unread, fmt.Sprintf("could not list %s: %v", what, err)), append(r.Unseen, what)
 	}
 }
 
@@ -81,7 +88,7 @@ func (r reader) class(ctx context.Context, name string) {
 	case err == nil:
 		r.Classes[name] = class
 	case !apierrors.IsNotFound(err):
-		r.Unread = append(r.Unread, fmt.Sprintf("could not get secretproviderclass %s: %v", name, err))
+		r.Unread, r.Unseen = append(r.Unread, fmt.Sprintf("could not get secretproviderclass %s: %v", name, err)), append(r.Unseen, unseenClass+name)
 	}
 	r.events(ctx, "SecretProviderClass", name)
 }

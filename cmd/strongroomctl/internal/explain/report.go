@@ -81,7 +81,11 @@ func (f *Facts) volume(v corev1.Volume) Volume {
 	status := f.status(v)
 	if status == nil {
 		out.Error = f.lastFailure(v.Name)
-		if out.Error == "" && !known {
+		switch {
+		case out.Error != "":
+		case slices.Contains(f.Unseen, unseenStatuses):
+			out.Error = "whether it is mounted is not known, because pod statuses could not be read"
+		case !known && !slices.Contains(f.Unseen, unseenClass+out.Class):
 			out.Error = "there is no secretproviderclass " + f.Pod.Namespace + "/" + out.Class
 		}
 	} else {
