@@ -1,6 +1,7 @@
 package azureclass
 
 import (
+	"errors"
 	"maps"
 	"strings"
 	"testing"
@@ -173,7 +174,20 @@ func FuzzObjects(f *testing.F) {
 		if err == nil && len(c.Objects) == 0 {
 			t.Error("no object and no error")
 		}
+		sameVerdict(t, params(map[string]string{"objects": text}))
 	})
+}
+
+// sameVerdict fails unless Check finds something wrong exactly where the provider does.
+func sameVerdict(t *testing.T, params map[string]string) {
+	t.Helper()
+	c, err := Parse(params)
+	if err == nil {
+		err = errors.Join(CheckCloud(c.Cloud), c.CheckLogin(), c.ParseObjects(), c.CheckVault())
+	}
+	if _, wrong, _ := Check(params); (err == nil) != (len(wrong) == 0) {
+		t.Errorf("the provider says %v, Check %+v", err, wrong)
+	}
 }
 
 // FuzzParse has any two parameters in a class that is right otherwise.
@@ -191,6 +205,7 @@ func FuzzParse(f *testing.F) {
 		f.Add(seed[0], seed[1], seed[2], seed[3])
 	}
 	f.Fuzz(func(t *testing.T, key, value, other, another string) {
+		sameVerdict(t, params(map[string]string{key: value, other: another}))
 		c, err := Parse(params(map[string]string{key: value, other: another}))
 		if err != nil {
 			return

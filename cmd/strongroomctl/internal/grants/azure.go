@@ -1,6 +1,7 @@
 package grants
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -40,7 +41,7 @@ func azure(class *v1.SecretProviderClass, opts options) (Grant, error) {
 		err = c.ParseObjects()
 	}
 	if err == nil {
-		err = c.CheckLogin()
+		err = errors.Join(azureclass.CheckCloud(c.Cloud), c.CheckLogin())
 	}
 	if err == nil {
 		err = c.CheckVault()

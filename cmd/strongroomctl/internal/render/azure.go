@@ -18,7 +18,7 @@ func azure(params map[string]string, values Values) ([]File, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err = errors.Join(class.CheckLogin(), class.ParseObjects(), class.CheckVault()); err != nil {
+	if err = errors.Join(azureclass.CheckCloud(class.Cloud), class.CheckLogin(), class.ParseObjects(), class.CheckVault()); err != nil {
 		return nil, err
 	}
 	var files []File
