@@ -2,8 +2,10 @@ package main
 
 import (
 	"context"
+	"errors"
 	"flag"
 	"fmt"
+	"io/fs"
 	"os"
 	"os/signal"
 	"path/filepath"
@@ -32,6 +34,9 @@ func run(ctx context.Context, args []string) error {
 	if err != nil {
 		return err
 	}
+	if err := replaceable(r.Out); err != nil {
+		return err
+	}
 	part := r.Out + ".part"
 	if err := os.RemoveAll(part); err != nil {
 		return err
@@ -53,6 +58,23 @@ func run(ctx context.Context, args []string) error {
 		return err
 	}
 	fmt.Printf("%s of %s is in %s: made and checked in %.0f s\n", r.Suite, r.Version, final, time.Since(begin).Seconds())
+	return nil
+}
+
+// replaceable says whether a directory may go: there is none, it is empty, or it is a
+// release, which has checksums and no directories.
+func replaceable(dir string) error {
+	files, err := os.ReadDir(dir)
+	if errors.Is(err, fs.ErrNotExist) || err == nil && len(files) == 0 {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	_, err = os.Stat(filepath.Join(dir, sums))
+	if err != nil || slices.ContainsFunc(files, fs.DirEntry.IsDir) {
+		return fmt.Errorf("%s is no release, and would be replaced by one: set RELEASE to a directory of its own", dir)
+	}
 	return nil
 }
 

@@ -256,6 +256,37 @@ func TestParse(t *testing.T) {
 	}
 }
 
+// Nothing but a release is replaced by one.
+func TestReplaceable(t *testing.T) {
+	t.Parallel()
+	for name, tc := range map[string]struct {
+		files []string
+		want  bool
+	}{
+		"empty":     {nil, true},
+		"a release": {[]string{sums, "a.tar"}, true},
+		"other":     {[]string{"a.tar"}, false},
+		"more":      {[]string{sums, "folder/a"}, false},
+	} {
+		dir := t.TempDir()
+		for _, file := range tc.files {
+			if err := os.MkdirAll(filepath.Dir(filepath.Join(dir, file)), 0o700); err != nil {
+				t.Fatal(err)
+			}
+			write(t, filepath.Join(dir, file), []byte("x"))
+		}
+		if err := replaceable(dir); (err == nil) != tc.want {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	if err := replaceable(filepath.Join(t.TempDir(), "none")); err != nil {
+		t.Error(err)
+	}
+	if err := run(t.Context(), []string{"--version", "v1", "--out", "."}); err == nil || !strings.Contains(err.Error(), "is no release") {
+		t.Errorf("this directory: %v", err)
+	}
+}
+
 // Helm puts a version between quotes where YAML needs it.
 func TestCheckChart(t *testing.T) {
 	t.Parallel()
