@@ -44,6 +44,7 @@ func apiServer(t *testing.T) client.Client {
 		CRDDirectoryPaths:        []string{crdDir},
 		ErrorIfCRDPathMissing:    true,
 		ControlPlaneStartTimeout: 2 * time.Minute, // a busy machine may take more than the 20 s that are the default
+		CRDInstallOptions:        envtest.CRDInstallOptions{MaxTime: 2 * time.Minute},
 	}
 	config, err := env.Start()
 	t.Cleanup(func() {

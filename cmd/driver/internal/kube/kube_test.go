@@ -56,6 +56,7 @@ func apiServer(t *testing.T) *rest.Config {
 		ErrorIfCRDPathMissing: true,
 		// A busy machine may take more than the 20 s that are the default.
 		ControlPlaneStartTimeout: 2 * time.Minute,
+		CRDInstallOptions:        envtest.CRDInstallOptions{MaxTime: 2 * time.Minute},
 	}
 	config, err := env.Start()
 	t.Cleanup(func() {
