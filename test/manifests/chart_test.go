@@ -292,6 +292,20 @@ func TestChartNotes(t *testing.T) {
 	}
 }
 
+// What is in the environment of a provider is what the values say, whatever YAML takes it for.
+func TestChartSettings(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "values.yaml")
+	text := "providers: {vault: {enabled: true, settings: {A: 1000000, B: true, C: \"0600\", D: 1.5, E: \"a\\nb\", F: null}}}"
+	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	settings := named(t, installed(t, "--values", file))["ConfigMap kube-system/vault-csi-provider"]
+	want := map[string]any{"A": "1000000", "B": "true", "C": "0600", "D": "1.5", "E": "a\nb"}
+	if !reflect.DeepEqual(settings["data"], any(want)) {
+		t.Errorf("the settings are %v, want %v", settings["data"], want)
+	}
+}
+
 // upstreamValues is the file that the upstream chart has, where its module can be had.
 func upstreamValues(t *testing.T) string {
 	t.Helper()

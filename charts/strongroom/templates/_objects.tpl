@@ -231,7 +231,10 @@ metadata:
     {{- include "strongroom.labels" (dict "root" .root "own" dict) | nindent 4 }}
 data:
   {{- range $key, $value := .data }}
-  {{ $key }}: {{ toString $value | quote }}
+  {{- /* A number is a float here, which toString writes as 1e+06. */}}
+  {{- if not (kindIs "invalid" $value) }}
+  {{ $key }}: {{ kindIs "string" $value | ternary $value (toJson $value) | quote }}
+  {{- end }}
   {{- end }}
 {{- end }}
 {{- end -}}
