@@ -127,6 +127,9 @@ func grantsFor(classes []*manifest.Class, opts options) ([]Grant, error) {
 			wrong = append(wrong, fmt.Errorf("class %s: %w", c, err))
 		}
 	}
+	if err := vaults.conflicts(); err != nil {
+		wrong = append(wrong, err)
+	}
 	switch {
 	case len(wrong) > 0:
 		return nil, errors.Join(wrong...)

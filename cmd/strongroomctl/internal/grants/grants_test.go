@@ -85,6 +85,36 @@ func TestQuoting(t *testing.T) {
 	}
 }
 
+func classWith(name, parameters string) string {
+	return "apiVersion: secrets-store.csi.x-k8s.io/v1\nkind: SecretProviderClass\nmetadata: {name: " + name + "}\nspec:\n  provider: vault\n" +
+		"  parameters: {roleName: app, " + parameters + ", objects: '[{objectName: a, secretPath: kv/" + name + "}]'}\n---\n"
+}
+
+// TestPolicies: no policy is written over another one, and no role.
+func TestPolicies(t *testing.T) {
+	text := classWith("a", "vaultAuthMountPath: k1") + classWith("b", "vaultAuthMountPath: k2") +
+		classWith("c", "authMethod: jwt, vaultAuthMountPath: k2") + classWith("d", "authMethod: jwt, vaultAuthMountPath: k1")
+	code, out, errOut := run(t, text, "- --service-account shop/web")
+	if code != 0 {
+		t.Fatalf("code %d: %s", code, errOut)
+	}
+	seen := map[string]bool{}
+	for line := range strings.Lines(out) {
+		if name, ok := strings.CutPrefix(line, "vault policy write "); ok && seen[name] {
+			t.Errorf("a policy is written twice: %s", name)
+		} else if ok {
+			seen[name] = true
+		}
+	}
+	if len(seen) != 4 {
+		t.Errorf("%d policies for 4 identities:\n%s", len(seen), out)
+	}
+	text = classWith("a", "audience: one") + classWith("b", "audience: two")
+	if code, out, errOut = run(t, text, "- --service-account shop/web"); code != 2 || out != "" || !strings.Contains(errOut, `audiences "one" (by a) and "two" (by b)`) {
+		t.Errorf("code %d, out %q, err %q", code, out, errOut)
+	}
+}
+
 // TestLiteral: the vault program takes the value for a text, and not for the name of a file.
 func TestLiteral(t *testing.T) {
 	const class = "apiVersion: secrets-store.csi.x-k8s.io/v1\nkind: SecretProviderClass\nmetadata: {name: a}\nspec:\n  provider: vault\n" +

@@ -2,6 +2,7 @@ package grants
 
 import (
 	"cmp"
+	"errors"
 	"fmt"
 	"maps"
 	"path"
@@ -128,18 +129,39 @@ func (v vaultIdentities) grants(opts options) []Grant {
 			cmp.Compare(a.role, b.role), cmp.Compare(a.method, b.method), cmp.Compare(a.audience, b.audience))
 	})
 	all := []Grant{}
+	taken := map[[3]string]bool{} // addresses, namespaces and names of policies
 	for _, id := range ids {
-		all = append(all, id.grant(v[id], opts, len(ids) > 1))
+		name := cmp.Or(opts.name, opts.account.namespace+"-"+opts.account.name)
+		if len(ids) > 1 {
+			name += "-" + cmp.Or(id.role, id.method)
+		}
+		for more := "-" + strings.ReplaceAll(id.mount, "/", "-"); taken[[3]string{id.address, id.namespace, name}]; more = "-" + id.method {
+			name += more
+		}
+		taken[[3]string{id.address, id.namespace, name}] = true
+		all = append(all, id.grant(v[id], opts.account, name))
 	}
 	return all
 }
 
-func (id *vaultIdentity) grant(n *vaultNeeds, opts options, several bool) Grant {
-	sa := opts.account
-	name := cmp.Or(opts.name, sa.namespace+"-"+sa.name)
-	if several {
-		name += "-" + cmp.Or(id.role, id.method)
+// conflicts are roles that cannot be what all classes want: a role has one audience.
+func (v vaultIdentities) conflicts() error {
+	var wrong []error
+	seen := map[vaultIdentity]vaultIdentity{}
+	for _, id := range slices.SortedFunc(maps.Keys(v), func(a, b vaultIdentity) int { return cmp.Compare(a.audience, b.audience) }) {
+		role := id
+		role.audience = ""
+		if other, ok := seen[role]; ok {
+			wrong = append(wrong, fmt.Errorf("role %q at auth/%s is used with the audiences %q (by %s) and %q (by %s), and a role has one: "+
+				"set the same audience in these classes, or name another role in some", id.role, id.mount,
+				other.audience, strings.Join(v[other].classes, ", "), id.audience, strings.Join(v[id].classes, ", ")))
+		}
+		seen[role] = id
 	}
+	return errors.Join(wrong...)
+}
+
+func (id *vaultIdentity) grant(n *vaultNeeds, sa account, name string) Grant {
 	g := Grant{Store: "Vault", Classes: n.classes, Policy: n.policy(), Notes: n.notes}
 	if id.address != "" {
 		g.Store += " at " + oneLine(id.address)
