@@ -133,6 +133,16 @@ upstream_crds() {
 	unharmed
 }
 
+@test "tokens go where the oldest kubelet puts them" {
+	local chart=$BATS_TEST_TMPDIR/chart
+	field() { helm template strongroom "$1" -n kube-system --dry-run=server --take-ownership --set providers.vault.enabled=true | grep -o 'serviceAccountTokenInSecrets: .*'; }
+	[ "$(field charts/strongroom)" = 'serviceAccountTokenInSecrets: true' ]
+	# All nodes here are new, so the chart is told that they are not.
+	cp -r charts/strongroom "$chart"
+	sed -i 's/">=1.35.0" $kubelet/">=1.99.0" $kubelet/' "$chart/templates/csidriver.yaml"
+	[ "$(field "$chart")" = 'serviceAccountTokenInSecrets: false' ]
+}
+
 @test "the installation of the page takes it over, here by an earlier chart" {
 	tells "$BATS_FILE_TMPDIR/earlier" Install
 	is_earlier
