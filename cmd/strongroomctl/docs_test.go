@@ -16,7 +16,14 @@ import (
 // update says that the page is to be written: go test ./cmd/strongroomctl -run TestFlagsPage -update.
 const update = "update"
 
+// asProgram in the environment makes the test's binary the program, which checks its input.
+const asProgram = "STRONGROOM_TEST_AS_PROGRAM"
+
 func TestMain(m *testing.M) {
+	if os.Getenv(asProgram) != "" {
+		os.Args = []string{"strongroomctl", "lint", "-"}
+		main()
+	}
 	flag.Bool(update, false, "write the flags into the documentation")
 	flag.Parse()
 	os.Exit(m.Run())
