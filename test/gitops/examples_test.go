@@ -35,6 +35,19 @@ func TestSameValues(t *testing.T) {
 	}
 }
 
+// Flux puts its own manifests beside those of a cluster, and applies all, unless a
+// kustomization there lists others only.
+func TestFluxAppliesItself(t *testing.T) {
+	t.Parallel()
+	found, err := filepath.Glob(filepath.Join(examples, "flux/clusters/*/kustomization.y*ml"))
+	if err != nil || len(found) > 0 {
+		t.Errorf("%v %v", found, err)
+	}
+	if found, err = filepath.Glob(filepath.Join(examples, "flux/clusters/*/*.yaml")); err != nil || len(found) == 0 {
+		t.Errorf("no cluster is there: %v", err)
+	}
+}
+
 // What the examples point to is there.
 func TestPaths(t *testing.T) {
 	t.Parallel()
