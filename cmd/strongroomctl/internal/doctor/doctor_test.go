@@ -169,6 +169,9 @@ func objectBreaks() []broken {
 	}
 	return []broken{
 		{"no csidriver", func(s *doctor.Snapshot) { s.CSIDriver = nil }, doctor.CSIDriverMissing, "secrets-store.csi.k8s.io"},
+		{"no csidriver of a release", func(s *doctor.Snapshot) {
+			s.CSIDriver, s.Drivers[0].Set.Annotations = nil, map[string]string{"meta.helm.sh/release-name": "csi"}
+		}, doctor.CSIDriverMissing, "helm -n kube-system upgrade csi CHART"},
 		{"no pod info", func(s *doctor.Snapshot) { s.CSIDriver.Spec.PodInfoOnMount = new(false) }, doctor.CSIDriverField, "podInfoOnMount"},
 		{"no republish", func(s *doctor.Snapshot) { s.CSIDriver.Spec.RequiresRepublish = nil }, doctor.CSIDriverField, "requiresRepublish"},
 		{"attach", func(s *doctor.Snapshot) { s.CSIDriver.Spec.AttachRequired = new(true) }, doctor.CSIDriverField, "attachRequired"},

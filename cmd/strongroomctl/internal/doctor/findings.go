@@ -67,6 +67,9 @@ func Examine(s *Snapshot) []Finding {
 	} {
 		all = append(all, check(s)...)
 	}
+	if d := s.Driver(); d != nil {
+		ofRelease(all, d.Set.Namespace, d.Set.Annotations["meta.helm.sh/release-name"])
+	}
 	order := map[Word]int{}
 	for i, word := range Words() {
 		order[word] = i
@@ -75,6 +78,15 @@ func Examine(s *Snapshot) []Finding {
 		return cmp.Or(order[a.ID]-order[b.ID], cmp.Compare(a.Object, b.Object))
 	})
 	return all
+}
+
+// ofRelease has Helm put back what it installed: manifests beside a release would change it.
+func ofRelease(all []Finding, namespace, release string) {
+	for i := range all {
+		if slices.Contains([]Word{CSIDriverMissing, RightMissing, PolicyMissing}, all[i].ID) && release != "" {
+			all[i].Cure = fmt.Sprintf("helm -n %s upgrade %s CHART --reuse-values, with the chart that it was installed from, puts it back", namespace, release)
+		}
+	}
 }
 
 func unreadFindings(s *Snapshot) []Finding {
