@@ -17,3 +17,12 @@ var unstable = regexp.MustCompile(strings.Join([]string{
 // stable is a text without what is new in each try. Who looks for that finds it in the
 // provider's log.
 func stable(text string) string { return unstable.ReplaceAllString(text, "$1") }
+
+// told is what is said of an error on the wire: without what is new in each try, and of
+// bounded length. A provider may say megabytes, which take long to search.
+func told(text string) string {
+	if len(text) > 4*maxErrorText {
+		return stable(clip(text, maxErrorText))
+	}
+	return clip(stable(text), maxErrorText)
+}

@@ -35,3 +35,12 @@ func TestErrorsAreTheSameInEachTry(t *testing.T) {
 		}
 	}
 }
+
+// TestLongErrorsAreCut: what a provider says at length is not searched as a whole.
+func TestLongErrorsAreCut(t *testing.T) {
+	t.Parallel()
+	got := told("request id: 0123456789abcdef0123, " + strings.Repeat("y", 8<<20))
+	if len(got) > maxErrorText+100 || strings.Contains(got, "0123456789abcdef") || !strings.HasSuffix(got, "... (8388642 bytes in all)") {
+		t.Errorf("%d bytes, %q ... %q", len(got), got[:60], got[len(got)-60:])
+	}
+}

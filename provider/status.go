@@ -53,7 +53,7 @@ func asStatus(err error) error {
 	if kind == Unknown && (errors.Is(err, context.DeadlineExceeded) || errors.Is(err, context.Canceled)) {
 		kind = Timeout
 	}
-	st := status.New(wireCode(kind), clip(stable(strings.ToValidUTF8(err.Error(), "?")), maxErrorText))
+	st := status.New(wireCode(kind), told(strings.ToValidUTF8(err.Error(), "?")))
 	info := &errdetails.ErrorInfo{Reason: kind.String(), Domain: errorDomain}
 	details := []protoadapt.MessageV1{info}
 	e, ok := errors.AsType[*Error](err)
@@ -73,7 +73,7 @@ func asStatus(err error) error {
 // the words that gRPC puts before the text.
 func fromStatus(err error) *Error {
 	st := status.Convert(err)
-	e := &Error{Kind: kindOfCode(st), RetryAfter: 0, Err: errors.New(clip(stable(st.Message()), maxErrorText))}
+	e := &Error{Kind: kindOfCode(st), RetryAfter: 0, Err: errors.New(told(st.Message()))}
 	for _, detail := range st.Details() {
 		switch d := detail.(type) {
 		case *errdetails.ErrorInfo:
