@@ -18,29 +18,15 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/envtest"
 	"sigs.k8s.io/yaml"
+
+	"github.com/strongroom/strongroom/internal/groundbin"
 )
 
-// apiServer starts a real API server with the CRDs. Its binaries are those that
-// test/cluster builds.
+// apiServer starts a real API server with the CRDs.
 func apiServer(t *testing.T) client.Client {
 	t.Helper()
-	cache := os.Getenv("STRONGROOM_CACHE")
-	if cache == "" {
-		home, err := os.UserHomeDir()
-		if err != nil {
-			t.Fatal(err)
-		}
-		cache = filepath.Join(home, ".cache", "strongroom")
-	}
-	bin := filepath.Join(cache, "bin")
-	if _, err := os.Stat(filepath.Join(bin, "kube-apiserver")); err != nil {
-		if testing.Short() {
-			t.Skipf("no kube-apiserver in %s: make test builds it", bin)
-		}
-		t.Fatalf("no kube-apiserver in %s: make test builds it", bin)
-	}
 	env := &envtest.Environment{
-		BinaryAssetsDirectory:    bin,
+		BinaryAssetsDirectory:    groundbin.Folder(t),
 		CRDDirectoryPaths:        []string{crdDir},
 		ErrorIfCRDPathMissing:    true,
 		ControlPlaneStartTimeout: 2 * time.Minute, // a busy machine may take more than the 20 s that are the default

@@ -6,8 +6,6 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
-	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
@@ -27,31 +25,16 @@ import (
 
 	v1 "github.com/strongroom/strongroom/api/v1"
 	"github.com/strongroom/strongroom/cmd/driver/internal/kube"
+	"github.com/strongroom/strongroom/internal/groundbin"
 	"github.com/strongroom/strongroom/pkg/rotation"
 	"github.com/strongroom/strongroom/provider"
 )
 
-// apiServer starts a real API server with the CRDs. Its binaries are those that
-// test/cluster builds.
+// apiServer starts a real API server with the CRDs.
 func apiServer(t *testing.T) *rest.Config {
 	t.Helper()
-	cache := os.Getenv("STRONGROOM_CACHE")
-	if cache == "" {
-		home, err := os.UserHomeDir()
-		if err != nil {
-			t.Fatal(err)
-		}
-		cache = filepath.Join(home, ".cache", "strongroom")
-	}
-	bin := filepath.Join(cache, "bin")
-	if _, err := os.Stat(filepath.Join(bin, "kube-apiserver")); err != nil {
-		if testing.Short() {
-			t.Skipf("no kube-apiserver in %s: make test builds it", bin)
-		}
-		t.Fatalf("no kube-apiserver in %s: make test builds it", bin)
-	}
 	env := &envtest.Environment{
-		BinaryAssetsDirectory: bin,
+		BinaryAssetsDirectory: groundbin.Folder(t),
 		CRDDirectoryPaths:     []string{"../../../../manifests/base/crds"},
 		ErrorIfCRDPathMissing: true,
 		// A busy machine may take more than the 20 s that are the default.

@@ -30,6 +30,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/envtest"
 
 	"github.com/strongroom/strongroom/cmd/provider-vault/internal/kube"
+	"github.com/strongroom/strongroom/internal/groundbin"
 )
 
 const (
@@ -52,7 +53,7 @@ type lab struct {
 // newLab starts a real API server. Its binaries are those that test/cluster builds.
 func newLab(t *testing.T) *lab {
 	t.Helper()
-	l := &lab{env: &envtest.Environment{BinaryAssetsDirectory: binaries(t), ControlPlaneStartTimeout: 2 * time.Minute}, scheme: runtime.NewScheme()}
+	l := &lab{env: &envtest.Environment{BinaryAssetsDirectory: groundbin.Folder(t), ControlPlaneStartTimeout: 2 * time.Minute}, scheme: runtime.NewScheme()}
 	config, err := l.env.Start()
 	t.Cleanup(func() {
 		if err = l.env.Stop(); err != nil {
@@ -75,26 +76,6 @@ func newLab(t *testing.T) *lab {
 	l.create(t, &corev1.ServiceAccount{ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: account}})
 	l.cfg = l.credentials(t, config, account)
 	return l
-}
-
-func binaries(t *testing.T) string {
-	t.Helper()
-	cache := os.Getenv("STRONGROOM_CACHE")
-	if cache == "" {
-		home, err := os.UserHomeDir()
-		if err != nil {
-			t.Fatal(err)
-		}
-		cache = filepath.Join(home, ".cache", "strongroom")
-	}
-	bin := filepath.Join(cache, "bin")
-	if _, err := os.Stat(filepath.Join(bin, "kube-apiserver")); err != nil {
-		if testing.Short() {
-			t.Skipf("no kube-apiserver in %s: make test builds it", bin)
-		}
-		t.Fatalf("no kube-apiserver in %s: make test builds it", bin)
-	}
-	return bin
 }
 
 // credentials writes what Kubernetes writes into a pod of a service account.

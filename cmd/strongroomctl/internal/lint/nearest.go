@@ -5,6 +5,7 @@ import (
 	"strings"
 
 	"github.com/strongroom/strongroom/internal/azureclass"
+	"github.com/strongroom/strongroom/internal/reference"
 	"github.com/strongroom/strongroom/internal/vaultclass"
 )
 
@@ -48,32 +49,16 @@ func distance(a, b string) int {
 }
 
 // Names of settings, by provider.
-func vaultParams() (names []string) {
-	for _, s := range vaultclass.Parameters() {
-		names = append(names, s.Name)
-	}
-	return names
-}
+func vaultParams() []string { return names(vaultclass.Parameters()) }
+func vaultFields() []string { return names(vaultclass.ObjectFields()) }
+func azureParams() []string { return names(azureclass.Parameters()) }
+func azureFields() []string { return names(azureclass.ObjectFields()) }
 
-func vaultFields() (names []string) {
-	for _, s := range vaultclass.ObjectFields() {
-		names = append(names, s.Name)
+func names[S reference.Setting](list []S) (all []string) {
+	for _, s := range list {
+		all = append(all, struct{ Name, Default, Meaning string }(s).Name)
 	}
-	return names
-}
-
-func azureParams() (names []string) {
-	for _, s := range azureclass.Parameters() {
-		names = append(names, s.Name)
-	}
-	return names
-}
-
-func azureFields() (names []string) {
-	for _, s := range azureclass.ObjectFields() {
-		names = append(names, s.Name)
-	}
-	return names
+	return all
 }
 
 // ofProviders says whether one of our providers has such a parameter.
